@@ -109,7 +109,7 @@ class RelayRig:
 def take_dataset(datasets: Path, slot: int, *, hour: int | None = None, width: int = 32) -> Path:
     """Have the simulated rig take one slot of the timelapse ``tl``."""
     datasets.mkdir(exist_ok=True)
-    scheduled_at = HOURS[slot] if hour is None else f"2026-06-22T{hour:02}:00:00+00:00"
+    scheduled_at = HOURS[slot] if hour is None else f"2026-06-{22 + hour // 24}T{hour % 24:02}:00:00+00:00"
     request = make_request(
         datasets,
         index=slot,

@@ -177,7 +177,7 @@ def test_member_of_the_group_asks_the_relay_without_sudo(service):
 
 
 def test_the_sandbox_has_store_and_datasets_read_only(service):
-    """And the relay is the daemon's account, without privileges."""
+    """And the relay is the daemon's account, without privileges, to which the processor is given last."""
     delivered(service, 1)
     pid = service.rig.show(RELAY, "MainPID")
     inside = ("nsenter", f"--target={pid}", "--mount")
@@ -186,6 +186,7 @@ def test_the_sandbox_has_store_and_datasets_read_only(service):
         assert "Read-only file system" in refused.stderr
     service.rig.run(*inside, "touch", "/var/lib/plant-imager-timelapse-relay/x")
     assert service.rig.run("cat", f"/proc/{pid}/status").stdout.count("CapEff:\t0000000000000000") == 1
+    assert service.rig.show(RELAY, "CPUWeight") == "idle"
 
 
 def test_retry_from_the_command_line_reaches_the_relay(service):

@@ -6,8 +6,10 @@ import shutil
 from daemon_process import NotifySocket
 from plant_database import open_database
 from relay_rig import stored_pictures
+from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Ledger, Outcome, forget_datasets
+from plantimager.timelapse.channel.relay_status import read_relay_status
 
 
 def test_datasets_arrive_and_the_list_of_all_scans_shows_them(rig, server):
@@ -25,18 +27,12 @@ def test_datasets_arrive_and_the_list_of_all_scans_shows_them(rig, server):
     assert shown["date"] == "2026-06-22 08:00:01"
     assert server.get(listed["tl_0"]["thumbnailUri"]).headers["content-type"].startswith("image/")
     assert server.get("/api/v1/scans/tl_0").json()["workspace"]["x"] is not None
-
-
-def test_the_community_s_library_reads_what_was_delivered(rig, server):
-    """Byte by byte, with the number of the shot as a number."""
-    rig.take(1)
-    with rig.start() as relay:
-        relay.wait_for("delivered: tl_0")
     server.kill()
-    with open_database(server.directory) as database:
+    with open_database(server.directory) as database:  # the community's library, byte by byte
         scan = database.get_scan("tl_0")
         files = {f"tl_0/{file.id}": file for file in scan.get_fileset("images").get_files()}
-        assert {name: file.read_raw() for name, file in files.items()} == rig.pictures()
+        ours = {name: content for name, content in rig.pictures().items() if name.startswith("tl_0/")}
+        assert {name: file.read_raw() for name, file in files.items()} == ours
         assert [files[name].get_metadata("shot_id") for name in sorted(files)] == [0, 1]
         assert scan.get_metadata("timelapsed")["timelapse_id"] == "tl"
         assert scan.get_metadata("timelapse") == {}
@@ -89,6 +85,35 @@ def test_what_was_archived_while_the_relay_was_off_is_delivered(rig, server):
         relay.wait_for("delivered: tl_0")
         relay.wait_for("delivered: tl_1")
     assert stored_pictures(server.directory) == rig.pictures()
+
+
+def test_a_target_that_is_renamed_costs_comparing_and_one_that_is_put_back_nothing(rig, gate, server):
+    """Its ledger has its name, and is left where the configuration names it no more."""
+    rig.take(2)
+    with rig.start() as relay:
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    before = (rig.place.settings / "timelapsed.toml").read_text()
+    for name, compared in (("database", ["tl_0", "tl_1"]), ("plantdb", [])):
+        gate.renew()
+        rig.place.configure(before.replace("plantdb]", f"{name}]"))
+        with rig.start() as relay:
+            wait_until(lambda name=name: figures(rig) == [(name, 2)], within=60)
+            relay.stop()
+        assert [line.split()[1] for line in relay.said("delivered")] == compared
+        assert not [line for line in gate.requests if line.startswith("POST") and "/auth/" not in line]
+        assert bool(gate.requests) == bool(compared)
+    rig.place.configure('[relay.heartbeat]\nurl = "http://127.0.0.1:9"\n')
+    with rig.start() as relay:
+        relay.wait_for("relay_started")
+        relay.stop()
+    assert rig.has(0)
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
+def figures(rig):
+    """Return how many datasets each target has, by the relay's status."""
+    return [(target.name, target.delivered) for target in read_relay_status(rig.places.relay_state).targets]
 
 
 def test_a_directory_that_was_copied_by_hand_is_compared_and_not_sent(rig, gate, server):

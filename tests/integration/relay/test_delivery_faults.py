@@ -5,11 +5,13 @@ and the fault is made to happen at the first, the second and so on, until a deli
 """
 
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from daemon_process import NotifySocket
+from disks import small_disk
 from plantdb_server import PlantDbServer
 from relay_rig import RelayRig, stored_pictures, take_dataset
 from waiting import wait_until
@@ -249,29 +251,28 @@ def test_two_targets_are_independent(rig, server, gate, tmp_path):
 # --- the ledger ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: text[:-7],
-        lambda text: text.replace(b"delivered", b"Delivered", 1),
-        lambda text: b"\0" * len(text),
-        lambda text: text + b"\xff\n",
-    ],
-    ids=["torn", "another byte", "zeros", "garbage"],
-)
-def test_a_damaged_ledger_costs_comparing_and_is_reported(rig, gate, server, damage):
+DAMAGES = {
+    "torn": lambda text: text[:-7],
+    "another byte": lambda text: text.replace(b"delivered", b"Delivered", 1),
+    "zeros": lambda text: b"\0" * len(text),
+    "garbage": lambda text: text + b"\xff\n",
+}
+
+
+def test_a_damaged_ledger_costs_comparing_and_is_reported(rig, gate, server):
     """Nothing is sent twice."""
     rig.take(2)
     with rig.start() as relay:
         relay.wait_for("delivered: tl_1")
         relay.stop()
-    gate.renew()
-    rig.ledger_file.write_bytes(damage(rig.ledger_file.read_bytes()))
-    with rig.start() as relay:
-        relay.wait_for("ledger_damaged")
-        wait_until(lambda: rig.has(0) and rig.has(1), within=60)
-        relay.stop()
-    assert not [line for line in gate.requests if line.startswith("POST /api/v1/files")]
+    for name, damage in DAMAGES.items():
+        gate.renew()
+        rig.ledger_file.write_bytes(damage(rig.ledger_file.read_bytes()))
+        with rig.start() as relay:
+            relay.wait_for("ledger_damaged")
+            wait_until(lambda: rig.has(0) and rig.has(1), within=60)
+            relay.stop()
+        assert not [line for line in gate.requests if line.startswith("POST /api/v1/files")], name
     assert stored_pictures(server.directory) == rig.pictures()
 
 
@@ -415,3 +416,27 @@ def test_without_a_target_the_relay_says_so(tmp_path):
     with rig.start() as relay:
         assert relay.wait() == 78
     assert "[relay.retention] removes what every target has" in "\n".join(relay.said("relay_config_faulty"))
+
+
+def test_a_full_disk_of_the_relay_s_own_stops_no_delivery(rig, gate, server):
+    """What it has done is told again after a restart, and compared; nothing is sent twice."""
+    rig.take(1)
+    rig.places.relay_state.mkdir()
+    with small_disk(rig.places.relay_state, "64k"):
+        filler = rig.places.relay_state / "filler"
+        with suppress(OSError):
+            filler.write_bytes(bytes(1 << 20))
+        with rig.start() as relay:
+            relay.wait_for("ledger_not_written")
+            relay.wait_for("delivered: tl_0")
+            filler.unlink()
+            rig.take(2)
+            relay.wait_for("delivered: tl_1")
+            relay.stop()
+        gate.renew()
+        with rig.start() as relay:
+            assert "(2 of them were there)" in relay.wait_for("delivered: tl_0")
+            relay.stop()
+        assert rig.has(0)
+        assert rig.has(1)
+    assert stored_pictures(server.directory) == rig.pictures()

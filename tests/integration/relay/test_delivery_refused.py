@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import subprocess
 from datetime import datetime
 
 import pytest
+from disks import mounted
 from plantdb_server import PlantDbServer
 from relay_rig import RelayRig, stored_pictures
 from waiting import wait_until
@@ -24,6 +26,32 @@ def test_a_dataset_that_is_removed_before_its_delivery_is_reported_and_holds_up_
         wait_until(lambda: rig.status().delivered == 2, within=60)
         relay.stop()
     assert sorted(server.listed()) == ["tl_0", "tl_2"]
+
+
+def test_a_disk_that_is_pulled_in_mid_delivery_loses_nothing(rig, gate, server):
+    """What was under way is told, and completed first of all once the disk is back; nothing counts as removed."""
+    rig.configure("[relay.retention]", 'keep_free = "900 TB"')
+    rig.take(3)
+    pictures, disk, pulled = rig.pictures(), rig.place.data / "disk", []
+    rig.place.datasets.rename(disk)
+    rig.place.datasets.mkdir()
+
+    def pull(_count, line):
+        if line.startswith("POST /api/v1/files") and not pulled:
+            pulled.append(line)
+            subprocess.run(["umount", "--lazy", rig.place.datasets], check=True)
+        return "pass"
+
+    subprocess.run(["mount", "--bind", disk, rig.place.datasets], check=True)
+    gate.act = pull
+    with rig.start() as relay:
+        assert "tl_0" in relay.wait_for("dataset_gone")
+        with mounted(rig.place.datasets, "--bind", str(disk)):
+            rig.ask_again()
+            assert "tl_0" in relay.wait_for("delivered: ")
+            wait_until(lambda: not rig.pictures(), within=60, what="the removal of what was delivered")
+            relay.stop()
+    assert stored_pictures(server.directory) == pictures
 
 
 def test_a_dataset_that_has_changed_is_refused_and_nothing_of_it_is_sent(rig, server):
@@ -55,17 +83,18 @@ def test_a_trouble_is_over_when_the_dataset_that_met_it_is_refused_or_gone(rig, 
         relay.stop()
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture"], ids=["empty", "text"])
-def test_what_is_no_picture_is_refused_before_it_is_sent(rig, server, content):
-    """The server would count it for good."""
-    rig.take(1)
-    dataset = rig.place.datasets / "tl_0"
-    receipt = json.loads((dataset / "timelapsed.json").read_bytes())
-    del receipt["files"]
-    (dataset / "timelapsed.json").write_text(json.dumps(receipt))
-    next((dataset / "images").iterdir()).write_bytes(content)
+def test_what_is_no_picture_is_refused_before_it_is_sent(rig, server):
+    """An empty file, or one of text: the server would count it for good."""
+    rig.take(2)
+    for name, content in (("tl_0", b""), ("tl_1", b"no picture")):
+        dataset = rig.place.datasets / name
+        receipt = json.loads((dataset / "timelapsed.json").read_bytes())
+        del receipt["files"]
+        (dataset / "timelapsed.json").write_text(json.dumps(receipt))
+        next((dataset / "images").iterdir()).write_bytes(content)
     with rig.start() as relay:
-        assert "can't be decoded" in relay.wait_for("delivery_refused: tl_0")
+        for name in ("tl_0", "tl_1"):
+            assert "can't be decoded" in relay.wait_for(f"delivery_refused: {name}")
         relay.stop()
     assert server.listed() == {}
 
@@ -168,6 +197,20 @@ def test_a_server_on_the_directory_of_the_datasets_has_no_copy_of_its_own(rig, g
             relay.stop()
     assert relay.said("datasets_removed") == []
     assert len(rig.pictures()) == 2
+
+
+OTHER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nother"
+
+
+def test_a_server_that_keeps_something_else_than_it_was_sent_has_no_copy(rig, gate, server):
+    """As one that makes pictures smaller, or whose disk changes them; a person is told, and the next is delivered."""
+    rig.take(2)
+    gate.act = lambda _count, line: OTHER if line.startswith("GET /api/v1/files/tl_0/") else "pass"
+    with rig.start() as relay:
+        assert "PlantDB has other bytes as tl_0/" in relay.wait_for("delivery_refused: tl_0")
+        relay.wait_for("delivered: tl_1")
+        relay.stop()
+    assert not rig.has(0)
 
 
 PORTAL = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\nConnection: close\r\n\r\n<html>please log in."

@@ -18,7 +18,7 @@ from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import Shipment, TargetRefused
+from plantimager.timelapse.relay.delivery import Shipment, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
 from plantimager.timelapse.relay.sealed_dataset import DatasetRefused
@@ -173,6 +173,19 @@ def test_a_name_that_rclone_cannot_keep_is_told_and_holds_up_no_other(bring, tmp
         bring(ours)
     assert str(told.value).isascii()
     assert str(told.value).isprintable()
+
+
+def test_two_names_that_differ_in_their_unicode_form_alone_are_told(bring, tmp_path):
+    """And those that differ in their case alone arrive."""
+    ours = take_dataset(tmp_path / "a", 0)
+    unlisted(ours)
+    for name in ("A.txt", "a.txt", "\u00e9.txt"):
+        (ours / name).write_text(name)
+    assert bring(ours).sent == bring(ours).files == len([path for path in ours.rglob("*") if path.is_file()])
+    assert {path.read_text() for path in tmp_path.glob("there/tl_0/*.txt")} == {"A.txt", "a.txt", "\u00e9.txt"}
+    (ours / "e\u0301.txt").write_text("the same to look at")
+    with pytest.raises(DatasetRefused, match="differ in their Unicode form alone"):
+        bring(ours)
 
 
 def unlisted(dataset):
@@ -416,6 +429,22 @@ def test_two_remotes_and_a_server_that_is_gone_are_independent(rig, server):
         relay.stop()
     entries = map(json.loads, (line.rpartition("\t")[0] for line in rig.ledger_file.read_text().splitlines()))
     assert [entry["outcome"] for entry in entries] == [Outcome.BEGUN, Outcome.DELIVERED] * 2
+
+
+ENCRYPTED = """\
+# Encrypted rclone configuration File
+
+RCLONE_ENCRYPT_V0:
+8sbA4iffJsLN2QwFFs+x943+irsj8Bf416GouhC3g4yx6kd0g4gX8eJTJq3CM/nuEamQi8WYKSRgYMphznC+y9puyT6YuqNb/BwKRRi6+s1OLiiDHUSyxsCQ9aqoQuTlxLM0cjPpfCkopw==
+"""
+
+
+def test_a_configuration_with_a_password_is_told_with_the_cure(bring, tmp_path):
+    """Nobody is there to type it, and rclone doesn't wait for that."""
+    take_dataset(tmp_path, 0)
+    (tmp_path / "local.conf").write_text(ENCRYPTED)
+    with pytest.raises(Unreachable, match="nobody can be asked for its password; take that off with rclone config"):
+        bring(tmp_path / "tl_0")
 
 
 @pytest.mark.parametrize("server", ["sftp"], indirect=True)

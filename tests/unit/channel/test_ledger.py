@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,6 +157,16 @@ def test_a_damaged_line_brings_back_nothing_that_it_may_have_taken_back(ledger, 
     path.write_bytes(content[:size] + content[size:].replace(b"tl_1", b"tl_?") + _encode(late))
     for _ in range(2):
         assert read(path)[0] == {entry.key: entry for entry in (begun, removed, late)}
+
+
+def test_what_a_later_version_wrote_costs_comparing(ledger, path):
+    """A field is left out; an outcome that nobody knows yet counts as damage, before which nothing is believed."""
+    entry = msgspec.json.encode({"key": "tl_9 2027", "outcome": "delivered", "at": "2027", "new": [1]})
+    path.write_bytes(path.read_bytes() + b"%s\t%08x\n" % (entry, zlib.crc32(entry)))
+    assert read(path) == ({**BY_KEY, "tl_9 2027": LedgerEntry("tl_9 2027", Outcome.DELIVERED, "2027")}, 0)
+    entry = entry.replace(b"delivered", b"transposed")
+    path.write_bytes(path.read_bytes() + b"%s\t%08x\n" % (entry, zlib.crc32(entry)))
+    assert read(path) == ({}, 1)
 
 
 @pytest.mark.parametrize("torn", [b"t", b"x" * 9999, b"\0" * 4096])

@@ -22,6 +22,41 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
 
+KEY = """\
+-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEICxmRMnxpFJ753mHobVnxtqDVWlDeTD4oddcCdfJaihgoAoGCCqGSM49
+AwEHoUQDQgAEu0PrQrI5HKPEIII5fLkUalTioAy/B1LLN11GoMlsZx3ryI5oMri7
+WuS1hleUbFN4hSjJihaUjlcGlfSo2TwfAQ==
+-----END EC PRIVATE KEY-----
+"""
+"""Of nothing but these two certificates of 127.0.0.1, which sign themselves."""
+EARLY = """\
+-----BEGIN CERTIFICATE-----
+MIIBUTCB+KADAgECAgEBMAoGCCqGSM49BAMCMA4xDDAKBgNVBAMMA3JpZzAiGA8y
+MDkwMDEwMTAwMDAwMFoYDzIwOTkxMjMxMDAwMDAwWjAOMQwwCgYDVQQDDANyaWcw
+WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAS7Q+tCsjkco8Qggjl8uRRqVOKgDL8H
+Uss3XUagyWxnHevIjmgyuLta5LWGV5RsU3iFKMmKFpSOVwaV9KjZPB8Bo0MwQTAP
+BgNVHREECDAGhwR/AAABMA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFNHa1ltn
+3zv/sOfmQiuXkKGGVdgPMAoGCCqGSM49BAMCA0gAMEUCIQDuHc3SQ1nSVEAVVjDQ
+smOJHA25yoXrEpZYYpbkgCJkhgIgBcewOg6/zleBwJ7S0KgI6kHPq+echv5tHhSx
+KIO3K2k=
+-----END CERTIFICATE-----
+"""
+"""From 2090 on."""
+LATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBTTCB9KADAgECAgEBMAoGCCqGSM49BAMCMA4xDDAKBgNVBAMMA3JpZzAeFw0y
+MDAxMDEwMDAwMDBaFw0yMDEyMzEwMDAwMDBaMA4xDDAKBgNVBAMMA3JpZzBZMBMG
+ByqGSM49AgEGCCqGSM49AwEHA0IABLtD60KyORyjxCCCOXy5FGpU4qAMvwdSyzdd
+RqDJbGcd68iOaDK4u1rktYZXlGxTeIUoyYoWlI5XBpX0qNk8HwGjQzBBMA8GA1Ud
+EQQIMAaHBH8AAAEwDwYDVR0TAQH/BAUwAwEB/zAdBgNVHQ4EFgQU0drWW2ffO/+w
+5+ZCK5eQoYZV2A8wCgYIKoZIzj0EAwIDSAAwRQIhAPv3cy5hsaDgMMgLXnQlIxjx
+4O3oaup7bXwhnWkHefNcAiAYUVZ0gjmkKyc3t7SPZvMBLaK9t/Gi6zBwDtw4RdBc
+Ig==
+-----END CERTIFICATE-----
+"""
+"""Until 2020."""
+
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch):
@@ -164,6 +199,57 @@ def tls(side):
     if side is ssl.PROTOCOL_TLS_CLIENT:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+@pytest.mark.parametrize(("certificate", "why"), [(EARLY, "is not yet valid"), (LATE, "has expired")])
+def test_a_certificate_of_another_time_names_the_clock(connect, tmp_path, monkeypatch, certificate, why):
+    """A rig without a battery wakes up in 1970, or where its last shutdown was; the server is all right."""
+    trusted, own = tmp_path / "trusted.pem", tmp_path / "own.pem"
+    trusted.write_text(certificate)
+    own.write_text(KEY + certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own)
+
+    def serve(_, connection):
+        context.wrap_socket(connection, server_side=True)
+
+    exchanges = connect()
+    with Peer(serve) as peer:
+        peer.url = peer.url.replace("http:", "https:")
+        with pytest.raises(httpx.HTTPError) as told:
+            read(exchanges, peer)
+    clock = f"this machine's clock, which says {exchanges.clock.now():%Y-%m-%d}"
+    assert str(told.value) == f"the server's certificate {why} by {clock}"
+
+
+def test_a_socks_proxy_of_the_environment_is_used_and_cut_off(connect, monkeypatch):
+    """A site may let its machines out by nothing else; the name of the server is looked up there."""
+    monkeypatch.delenv("NO_PROXY")
+
+    def check():
+        if b"GET / HTTP" in peer.heard:
+            raise Busy
+
+    def serve(peer, connection):
+        for answer in (b"\5\0", b"\5\0\0\1" + bytes(6), HEAD):
+            peer.heard += connection.recv(1 << 16)
+            connection.sendall(answer)
+        peer.over.wait(60)
+
+    with Peer(serve) as peer:
+        monkeypatch.setenv("ALL_PROXY", peer.url.replace("http:", "socks5:"))
+        with pytest.raises(Busy), connect().stream("GET", "http://plantdb.invalid/", check=check) as answer:
+            answer.read()
+    assert b"plantdb.invalid" in peer.heard
+
+
+@pytest.mark.parametrize(("variable", "value"), [("ALL_PROXY", "ftp://h"), ("SSL_CERT_FILE", "/nonexistent")])
+def test_an_environment_that_cannot_be_used_is_a_fault_of_the_request(connect, monkeypatch, variable, value):
+    """It ends neither a relay that starts nor its other sinks."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(httpx.HTTPError, match="environment"), connect().stream("GET", "https://plantdb.invalid/"):
+        pass
 
 
 def test_what_goes_through_a_proxy_is_cut_off(connect):

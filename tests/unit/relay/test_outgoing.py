@@ -1,7 +1,9 @@
 """What goes out of a dataset, and what is refused."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 from datetime import UTC, datetime
 
@@ -177,3 +179,16 @@ def test_a_scan_whose_name_plantdb_does_not_take_is_refused(dataset, name):
     """In an address of the server it would mean another one, or none."""
     with pytest.raises(DatasetRefused, match="PlantDB takes names of letters"):
         prepare_dataset(dataset, replace(FIRST, scan_id=name))
+
+
+@pytest.mark.parametrize("where", ["PIL.Image.open", "plantimager.timelapse.relay.outgoing.read_regular"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENODEV])
+def test_a_disk_that_is_pulled_in_mid_read_is_no_reason_to_refuse_a_dataset(dataset, monkeypatch, where, number):
+    """What is refused is not tried again by itself; the disk may be back in a minute."""
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        prepare_dataset(dataset, FIRST)

@@ -114,7 +114,7 @@ def test_a_500_asks_for_a_login_only_where_it_speaks_of_the_token(words, n_login
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("ALL_PROXY", "socks5://127.0.0.1:2"),
+        ("ALL_PROXY", "socks6://127.0.0.1:2"),
         ("HTTP_PROXY", "ftp://127.0.0.1:2"),
         ("HTTP_PROXY", "http://[::1"),
         ("SSL_CERT_FILE", "/nonexistent/ca.pem"),
@@ -125,7 +125,7 @@ def test_variables_of_the_environment_that_cannot_be_used_are_named(monkeypatch,
     """They are no mistake of ours, and no dataset is called gone for a missing file of certificates."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(Unreachable, match="environment"):
-        client_of("https://db.example.org")
+        client_of("https://db.example.org").call("GET", "/scans")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ def rclone():
             '{"level":"error","msg":"disk full","object":"0.jpg","objectType":"*sftp.Object"}',
             "rclone: 0.jpg: disk full",
         ),
+        (
+            "x509: certificate: current time 2026-11-27T08:35:51Z is before 2090-01-01T00:00:00Z",
+            "rclone: x509: certificate: current time 2026-11-27 is before 2090-01-01",
+        ),
+        ("2026/11/27 08:36:24 Fatal error: unknown flag: --combined", "rclone: Fatal error: unknown flag: --combined"),
         ("no JSON at\x1b all", "rclone: no JSON at all"),
         ('{"msg": 5}', "rclone: it ended with 0"),
         ("[1]", "rclone: [1]"),

@@ -11,6 +11,7 @@ import pytest
 from earlier_layouts import bring_to_earlier_layout
 from msgspec.structs import replace
 from relay_rig import take_dataset
+from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
 from plantimager.timelapse.datasets.migration import migrate_dataset
@@ -19,7 +20,8 @@ from plantimager.timelapse.datasets.set_aside import find_set_aside, removal_nam
 from plantimager.timelapse.relay import other_copies as module_of_copies
 from plantimager.timelapse.relay import retention as module
 from plantimager.timelapse.relay.backlog import Backlog
-from plantimager.timelapse.relay.delivery import LOST, ServerFailed, Unreachable
+from plantimager.timelapse.relay.deliver_sink import DeliverSink
+from plantimager.timelapse.relay.delivery import LOST, Delivered, ServerFailed, Unreachable
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.relay.retention import RetentionSink
 from plantimager.timelapse.relay.sealed_dataset import read_sealed
@@ -624,3 +626,57 @@ def test_what_a_full_disk_had_no_line_for_is_recorded_once_it_is_removed(world, 
         assert world.remove() == [1, 2]
     world.removed.refresh()
     assert [*world.removed.entries] == [world.scans[0].key]
+
+
+class Shelf:
+    """A target that is a directory."""
+
+    polite = False
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def deliver(self, shipment):
+        sealed = read_sealed(shipment.directory, shipment.scan)
+        shutil.copytree(shipment.directory, self.directory / shipment.scan.scan_id)
+        return Delivered("file", len(sealed.files), len(sealed.files), 1000, sealed.digest)
+
+    def doubt(self, shipment):
+        return "" if (self.directory / shipment.scan.scan_id).exists() else LOST
+
+    def close(self):
+        pass
+
+
+def test_a_long_backlog_makes_space_as_it_is_delivered(tmp_path, said, monkeypatch):
+    """The disk is short from the first moment on: the oldest goes once it is verified, and no more than is needed."""
+    n_slots, n_fit, datasets = 40, 15, tmp_path / "datasets"
+    for slot in range(n_slots):
+        take_dataset(datasets, slot, hour=slot)
+    times = [datetime(2026, 6, 22, tzinfo=UTC) + timedelta(hours=slot) for slot in range(n_slots)]
+    view = StoreView(TakenScans(tuple(TakenScan(f"tl_{n}", "tl", n, at, at) for n, at in enumerate(times))))
+    pictures = {path.relative_to(datasets): path.read_bytes() for path in datasets.glob("*/images/*")}
+    ledger, removed, shelf, sinks = tmp_path / "lab.ledger", tmp_path / "removed", Shelf(tmp_path / "there"), []
+    usage = shutil.disk_usage(datasets)
+    monkeypatch.setattr(
+        module.shutil, "disk_usage", lambda _: usage._replace(free=n_slots - len([*datasets.iterdir()]))
+    )
+    host = SinkHost(
+        lambda _: datasets, Clock(), threading.Event(), lambda: [sink.update(replace(view)) for sink in sinks]
+    )
+    deliver = DeliverSink("lab", DeliverTarget(), shelf, Ledger(ledger), host, Ledger(removed))
+    rules = RetentionRules(keep_free=n_slots - n_fit)
+    sinks += [deliver, RetentionSink(rules, {"lab": Ledger(ledger)}, removed, OWNER, host, {"lab": shelf})]
+    threads = [threading.Thread(target=sink.run) for sink in sinks]
+    for thread in threads:
+        thread.start()
+    host.report()
+    wait_until(lambda: len([*datasets.iterdir()]) == n_fit and deliver.status.delivered == n_slots, within=60)
+    host.stop.set()
+    for sink, thread in zip(sinks, threads, strict=True):
+        sink.wake()
+        thread.join(60)
+    there = {path.relative_to(shelf.directory): path.read_bytes() for path in shelf.directory.glob("*/images/*")}
+    assert {path.name for path in datasets.iterdir()} == {f"tl_{n}" for n in range(n_slots - n_fit, n_slots)}
+    assert there == pictures
+    assert {word for word, _ in said} <= {"datasets_removed", "datasets_kept"}

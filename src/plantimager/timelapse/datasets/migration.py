@@ -56,7 +56,9 @@ def migrate_dataset(dataset: Path, owner: Owner | None, *, dry_run: bool = False
         receipt = load_receipt(dataset)
     except (FileNotFoundError, NotADirectoryError):
         raise ForeignDataset("it has no receipt") from None
-    except (OSError, ValueError) as problem:
+    except OSError as problem:
+        raise NotMigrated(f"its receipt can't be read: {describe_disk_error(problem)}") from None
+    except ValueError as problem:
         raise NotMigrated(f"its receipt can't be read: {problem}") from None
     other = other_owner(receipt, owner)
     if other is not None:

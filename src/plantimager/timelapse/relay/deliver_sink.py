@@ -12,7 +12,8 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_when_event_set,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from plantimager.timelapse.channel.ledger import Outcome
@@ -23,6 +24,7 @@ from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, TargetR
 from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused
 from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
+from plantimager.timelapse.support.file_system import describe_disk_error
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 600.0
 JITTER: Final = 3.0
-"""Seconds between two tries to reach a server; rigs that lost it together don't come back together."""
+"""Seconds between two tries to reach a server, and by chance in addition: rigs that lost it together don't come back
+together."""
 
 BETWEEN_STATUS: Final = 1.0
 """Seconds."""
@@ -79,7 +82,7 @@ class DeliverSink(WorksOnLatest):
         stop = self._host.stop
         retrying = Retrying(
             retry=retry_if_exception_type(Unreachable),
-            wait=wait_exponential_jitter(initial=FIRST_WAIT, max=LONGEST_WAIT, jitter=JITTER),
+            wait=wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT) + wait_random(0, JITTER),
             stop=stop_when_event_set(stop),
             sleep=self._sleep,
             before_sleep=self._report_stuck,
@@ -135,9 +138,12 @@ class DeliverSink(WorksOnLatest):
         began, has_answered = self._host.clock.monotonic(), True
         try:
             delivered = self._delivery.deliver(shipment)
-        except (DatasetGone, OSError) as problem:
+        except DatasetGone as problem:
             has_answered = False
             self._backlog.postpone_gone(scan, str(problem))
+        except OSError as problem:
+            has_answered = False
+            self._backlog.postpone_gone(scan, f"{problem.filename or scan.scan_id}: {describe_disk_error(problem)}")
         except DatasetRefused as problem:
             has_answered = isinstance(problem, TargetRefused)
             self._backlog.record(scan, Outcome.REFUSED, why=str(problem))

@@ -6,6 +6,7 @@ are limited, and another thread may cut them off.
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import threading
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.support.clock import Clock
 
+
+_OUT_OF_DATE: Final = re.compile(r"certificate (is not yet valid|has expired)")
 LEAST_SPEED: Final = 1000.0
 """Bytes per second that a connection must carry in the mean, beyond its first time-out. The slowest mobile ones do."""
 LOOK: Final = 1.0
@@ -45,8 +48,7 @@ class HttpExchanges:
     def __init__(self, timeout: float, clock: Clock, rate: float | None = None, **options: Any) -> None:
         """Take the time-out of each wait, the rate at which the caller sends at most, and options of `httpx.Client`."""
         self.timeout, self.clock, self._speed = timeout, clock, least_speed(rate)
-        self._client = httpx.Client(timeout=timeout, **options)
-        self._client.headers["Accept-Encoding"] = "identity"  # a small answer stays small, and a length is the file's
+        self._options, self._made = options, list[httpx.Client]()
         self._sockets: list[socket.socket] = []
 
     @contextmanager
@@ -65,13 +67,40 @@ class HttpExchanges:
         """
         watch = _Watch(self, size, check)
         try:
-            with watch, self._client.stream(method, url, extensions={"trace": self._trace}, **contents) as answer:
+            with watch, self._client().stream(method, url, extensions={"trace": self._trace}, **contents) as answer:
                 watch.take(answer)
                 yield answer
                 if watch.reason is not None:  # an answer without a length ends as if it were whole
                     raise watch.reason
         except httpx.HTTPError as problem:
-            raise watch.reason or problem from None
+            raise watch.reason or self._by_clock(problem) from None
+
+    def _client(self) -> httpx.Client:
+        """Return the client of httpx, which the first request makes.
+
+        Raises
+        ------
+        httpx.UnsupportedProtocol
+            The address is none, or what the environment says of proxies and certificates can't be used.
+        """
+        if not self._made:
+            try:
+                self._made.append(httpx.Client(timeout=self.timeout, **self._options))
+            except httpx.InvalidURL:  # its words repeat what may be a part of a proxy's password
+                raise httpx.UnsupportedProtocol("the url, or a proxy's in the environment, is none") from None
+            except (ValueError, ImportError, OSError) as problem:
+                sentence = f"the environment's proxy or SSL_CERT_FILE can't be used: {problem}"
+                raise httpx.UnsupportedProtocol(sentence) from None
+            # A small answer stays small, and a length is the file's.
+            self._made[0].headers["Accept-Encoding"] = "identity"
+        return self._made[0]
+
+    def _by_clock(self, problem: httpx.HTTPError) -> httpx.HTTPError:
+        """Return a fault; one of a certificate's time names the clock, which may be the wrong one."""
+        if found := _OUT_OF_DATE.search(str(problem)):
+            clock = f"this machine's clock, which says {self.clock.now():%Y-%m-%d}"
+            return httpx.ConnectError(f"the server's certificate {found[1]} by {clock}")
+        return problem
 
     def allowed(self, moved: int) -> float:
         """Return the seconds that an exchange of so many bytes may take."""
@@ -86,7 +115,8 @@ class HttpExchanges:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        for client in self._made:
+            client.close()
 
     def _trace(self, event: str, about: dict[str, Any]) -> None:
         """Take note of connections as httpx makes them, and leave nothing of a request on its way that has failed."""

@@ -26,6 +26,7 @@ from plantimager.timelapse.relay.sealed_dataset import DatasetRefused, read_seal
 from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular
+from plantimager.timelapse.support.file_system import may_come_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,6 +124,8 @@ def _outgoing_file(directory: Path, path: Path, digest: str, cameras: Mapping[st
             picture.draft("L", (1, 1))  # a JPEG is decoded whole, but kept at an eighth of its size
             picture.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
+        if may_come_back(problem):
+            raise
         raise DatasetRefused(f"{name} can't be decoded: {problem}") from None
     about = _read_object(_about(directory, file_id))
     metadata = picture_metadata(about, cameras.get(str(about.get("camera_name"))), path)
@@ -140,6 +143,8 @@ def _read_object(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as problem:
+        if may_come_back(problem):
+            raise
         raise DatasetRefused(f"{path.name} can't be read: {problem}") from None
     if not isinstance(value, dict):
         raise DatasetRefused(f"{path.name} can't be read: not an object")

@@ -83,18 +83,13 @@ class PlantDbClient:
         Raises
         ------
         Unreachable
-            The URL or the token is none, or what the environment says of proxies and certificates can't be used.
+            The token is none.
         """
         self._account, self._pace = account, pace
         self._token = _checked_token(account.token, "the api_token in the store") if account.token else ""
         self._was_in = False
-        try:
-            base_url = url.rstrip("/").removesuffix(PREFIX) + PREFIX
-            self._http = HttpExchanges(timeout, pace.clock, pace.rate, base_url=base_url)
-        except httpx.InvalidURL:  # its words repeat what may be a part of a proxy's password
-            raise Unreachable("the url, or a proxy's in the environment, is none") from None
-        except (ValueError, ImportError, OSError) as problem:
-            raise Unreachable(f"the environment's proxy or SSL_CERT_FILE can't be used: {problem}") from None
+        base_url = url.rstrip("/").removesuffix(PREFIX) + PREFIX
+        self._http = HttpExchanges(timeout, pace.clock, pace.rate, base_url=base_url)
         self._too_early = Retrying(
             retry=retry_if_result(lambda answer: answer.status_code == TOO_MANY),
             wait=wait_exponential_jitter(initial=1, max=MAX_WAIT),
@@ -129,7 +124,7 @@ class PlantDbClient:
         Raises
         ------
         Unreachable
-            No connection, no answer in time, or no login.
+            No connection, no answer in time, no login, or an address or an environment that can't be used.
         Interrupted
             See `TargetPace.in_turn`.
         """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
+from unicodedata import normalize
 
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import RECEIPT, load_receipt
@@ -61,6 +63,11 @@ class RcloneDelivery:
         files = [str(path.relative_to(directory)) for path in sealed.files]
         if odd := next((name for name in files if _RENAMED.search(name)), None):
             raise DatasetRefused(f"{odd!a}: rclone can't keep the name of this file")
+        alike = Counter(normalize("NFC", name) for name in files)
+        if twice := next((name for name, count in alike.items() if count > 1), None):
+            raise DatasetRefused(
+                f"{twice!a}: rclone takes two files whose names differ in their Unicode form alone for one"
+            )
         copy = self._find_copy(shipment)
         there = copy.compare([*files, RECEIPT])
         cut_off = copy.cut_off(there, was_begun=shipment.was_begun)

@@ -41,6 +41,9 @@ _PREAMBLE: Final = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:[A-Z]+ *: )?"
 _FILE_SYSTEM: Final = re.compile(r'^Failed to (?:create file system for "[^"]*"|[a-z]+(?: with \d+ errors)?): ')
 _USER: Final = re.compile(r"(?<=//)[^/@\s\"']+@")
 _QUERY: Final = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
+_TIME_OF_DAY: Final = re.compile(r"(?<=\d{4}-\d\d-\d\d)T[\d:.]+Z?")
+"""In what rclone says of certificates: a trouble with another time is no other trouble."""
+_ENCRYPTED: Final = "unable to decrypt configuration"
 _OPEN_KEYS: Final = frozenset("type vendor provider region env_auth host port user url endpoint remote".split())  # noqa: SIM905 - as one line
 """The keys of a remote whose values are in many messages, and no secrets."""
 
@@ -175,7 +178,9 @@ class Rclone:
         """Return a message of rclone on one line, bounded, without what its configuration keeps secret."""
         for secret in self._secrets:
             reason = reason.replace(secret, "…")
-        reason = one_line(_QUERY.sub(r"\1", _USER.sub("", reason)))
+        if _ENCRYPTED in reason:
+            reason = f"{_ENCRYPTED}, and nobody can be asked for its password; take that off with rclone config"
+        reason = one_line(_TIME_OF_DAY.sub("", _QUERY.sub(r"\1", _USER.sub("", reason))))
         return f"rclone: {reason[:MAX_WORDS]}"
 
 

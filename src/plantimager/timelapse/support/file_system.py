@@ -35,6 +35,11 @@ UNMOUNTED: Final = "its disk isn't mounted: it was pulled, or isn't plugged in y
 """What is wrong with an automount point that has no disk, whatever the error is."""
 
 
+def may_come_back(problem: Exception) -> bool:
+    """Return whether a fault is that of a file whose disk was pulled, and may be back later."""
+    return isinstance(problem, OSError) and problem.errno in {*_PULLED, errno.ENOENT}
+
+
 def describe_disk_error(problem: OSError) -> str:
     """Return for a person what an error about a file means that was, or could be, there a moment ago."""
     mount = _mount_of(Path(problem.filename)) if isinstance(problem.filename, str) else None

@@ -1,0 +1,83 @@
+"""How one target is tried again, and what is said of a disk that fails."""
+
+import threading
+
+import pytest
+from pending import taken_scans
+
+from plantimager.timelapse.channel.ledger import Ledger
+from plantimager.timelapse.relay import backlog, deliver_sink
+from plantimager.timelapse.relay.deliver_sink import FIRST_WAIT, JITTER, LONGEST_WAIT, DeliverSink
+from plantimager.timelapse.relay.delivery import Unreachable
+from plantimager.timelapse.relay.sink import SinkHost
+from plantimager.timelapse.relay.store_view import StoreView
+from plantimager.timelapse.settings.deliver_config import DeliverTarget
+from plantimager.timelapse.support.clock import SystemClock
+
+MANY = 15
+
+
+class Failing:
+    """A way to a target that always fails, in one manner."""
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def deliver(self, shipment):
+        shipment.begin()
+        raise self.problem
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    for module in (deliver_sink, backlog):
+        monkeypatch.setattr(module, "log_relay", lambda action, sentence, **_: lines.append((action.word, sentence)))
+    return lines
+
+
+def sink_to(directory, problem):
+    """Return a sink of a target that fails, for which one dataset waits."""
+    host = SinkHost(lambda _: directory, SystemClock(), threading.Event(), lambda: None)
+    ledgers = Ledger(directory / "lab.ledger"), Ledger(directory / "removed")
+    sink = DeliverSink("lab", DeliverTarget(), Failing(problem), ledgers[0], host, ledgers[1])
+    sink.update(StoreView(taken_scans(1)))
+    return sink, host
+
+
+def test_waits_grow_to_ten_minutes_and_differ_between_rigs(tmp_path, monkeypatch, said):
+    """A server that is gone for a month is asked seldom, by no two rigs at once, and that is told once."""
+    waits = {}
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        sink, host = sink_to(tmp_path / name, Unreachable("no route to host"))
+        found = waits.setdefault(name, [])
+
+        def sleep(seconds, found=found, host=host):
+            found.append(seconds)
+            if len(found) == MANY:
+                host.stop.set()
+
+        monkeypatch.setattr(sink._latest, "wait_until", lambda _, seconds, sleep=sleep: sleep(seconds))
+        sink.run()
+        for tries, wait in enumerate(found):
+            least = min(FIRST_WAIT * 2**tries, LONGEST_WAIT)
+            assert least <= wait <= least + JITTER
+    assert not {*waits["one"]} & {*waits["other"]}
+    assert [word for word, _ in said] == ["delivery_stuck"] * 2
+
+
+def test_a_disk_that_fails_is_named_in_words(tmp_path, monkeypatch, said):
+    """Without the number of the system; it holds up nothing else."""
+    sink, host = sink_to(tmp_path, OSError(5, "Input/output error", "/srv/0.jpg"))
+    monkeypatch.setattr(sink._latest, "wait", lambda *_: host.stop.set())
+    sink.run()
+    assert said == [
+        (
+            "dataset_gone",
+            "not delivered to lab: /srv/0.jpg: Input/output error; was its disk pulled, or is it failing?",
+        )
+    ]
