@@ -11,7 +11,7 @@ _timelapsectl_names() {
 _timelapsectl() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local common='--help --system --user --rig --config'
-    local commands='check preview start cancel status rig rigs names log timeline verify datasets deliver notify demo'
+    local commands='check preview start pause resume cancel status rig rigs names log timeline verify datasets deliver notify demo'
     local actions='check home goto snapshot try lights'
     local word command='' action='' index whose=()
 
@@ -49,15 +49,16 @@ _timelapsectl() {
             _timelapsectl_names rigs "$current"
             return
             ;;
-        --why | --forget | -n | --records | --x | --y | --pan | --camera | --position) return ;;
+        --why | --until | --for | --forget | -n | --records | --x | --y | --pan | --camera | --position) return ;;
         esac
     fi
 
     local options=''
     case $command$action in
     '') options="$common --version $commands" ;;
-    check | start) options=$common ;;
+    check | start | resume) options=$common ;;
     preview) options="$common --all" ;;
+    pause) options="$common --until --for" ;;
     cancel) options="$common --why --yes" ;;
     status) options="$common --json --follow --records -n" ;;
     timeline) options="$common --svg" ;;

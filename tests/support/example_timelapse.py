@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.domain.pausing import begin_pause, end_pause
 from plantimager.timelapse.domain.states import OnScanFailed, Reason, TimeLapseMode, TimeLapseState, Trigger
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.support.errors import ScanFailed
@@ -63,6 +64,8 @@ CALLS = MappingProxyType(
         Trigger.EXHAUSTED: lambda t: t.fail_attempt(at(0), FAILURE),
         Trigger.INTERRUPTED: lambda t: t.interrupt(at(0), "why"),
         Trigger.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
+        Trigger.PAUSED: lambda t: begin_pause(t, at(0), "ada", None),
+        Trigger.PAUSE_ENDED: end_pause,
         Trigger.CLOCK_SET: lambda t: t.redate(EVERY),
         Trigger.WHOLE_AFTER_ALL: lambda t: t.succeed_after_all(0, at(0), 1, None),
     }

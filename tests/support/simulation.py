@@ -39,6 +39,7 @@ from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.daemon.unsettled_attempts import LONGEST_PAUSE
 from plantimager.timelapse.domain.durations import format_exact_duration
 from plantimager.timelapse.domain.events import begins_anew
+from plantimager.timelapse.domain.pausing import pause_at
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.timelapse import MINIMUM_GRACE
 from plantimager.timelapse.drivers.base import Call, ScannerDriver
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.daemon.manual_request import ManualRequest
-    from plantimager.timelapse.domain.records import SlotRecord
+    from plantimager.timelapse.domain.records import Pause, SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.support.clock_evidence import ClockEvidence
 
@@ -94,10 +95,11 @@ TRUE_WHILE = {
     "scan_recovered": {RecordStatus.SUCCEEDED},
     "scan_failed": {RecordStatus.FAILED},
     "slot_skipped": {RecordStatus.SKIPPED},
+    "slot_paused": {RecordStatus.SKIPPED},
     "slot_interrupted": {RecordStatus.INTERRUPTED},
 }
 """The lines about a slot, and what its record may be when they are written."""
-FINAL_LINES = {"scan_succeeded", "scan_recovered", "scan_failed", "slot_skipped", "slot_interrupted"}
+FINAL_LINES = {"scan_succeeded", "scan_recovered", "scan_failed", "slot_skipped", "slot_paused", "slot_interrupted"}
 
 MAY_LAND = (is_running_attempt, is_unsettled_attempt)
 """Of which attempts the dataset may be whole, though its disk was pulled: those that are asked about."""
@@ -449,6 +451,13 @@ class Life:
         self.last_write: datetime | None = None
         if world.places.store.exists():
             self.last_write = load_timelapse(world.places.store).stored.logbook.saved_at
+        self.pause: tuple[str, Pause | None] = ("", None)
+        """The timelapse, and its pause, as last saved or found."""
+        self.paused_by: Pause | None = None
+        """The pause until the transition that is looked at."""
+        self.is_asked_to_pause = self.is_asked_to_resume = False
+        if world.places.store.exists():
+            self.pause = (world.stored().id, world.stored().pause)
         self.seen: TimeLapse | None = None
         self.fold = EventFold()
         self.shift_unjudged = NONE
@@ -610,6 +619,17 @@ class Life:
         """Do what ``timelapsectl cancel`` does."""
         self.request("cancel", {"why": "plants died"})
 
+    def pause_for(self, duration: timedelta | None, who: str = "anna") -> Asked:
+        """Do what ``timelapsectl pause`` does."""
+        self.is_asked_to_pause = True
+        until = {} if duration is None else {"until": (self.clock.now() + duration).isoformat()}
+        return self.request("pause", until, who)
+
+    def resume(self, who: str = "ben") -> Asked:
+        """Do what ``timelapsectl resume`` does."""
+        self.is_asked_to_resume = True
+        return self.request("resume", {}, who)
+
     def ask(self, action: str = "home", who: str = "anna", **more: object) -> Asked:
         """Do what ``timelapsectl rig`` does."""
         return self.request("rig", {"action": action, **more}, who)
@@ -649,6 +669,8 @@ class Life:
         world.prepares, world.saves = iter(()), iter(())
         world.plugged_at, world.pulled_at = world.truth, None
         self.move_datasets_back()
+        if self.timelapse is not None and self.timelapse.pause is not None:
+            self.resume()
         self._note_calm()
 
     def _note_calm(self) -> None:
@@ -745,6 +767,7 @@ class Life:
             last = None
         retry = last is not None and last.index == slot and request.attempt == last.attempt + 1
         if not retry:
+            assert pause_at(timelapse, now) is None or self.is_set_in_wait, f"slot {slot} is taken in a pause"
             assert late >= NONE or self.is_set_in_wait, f"slot {slot} fired {late} early"
             if world.config.missed is Missed.SKIP and not self.is_set_in_wait:
                 assert late <= max(timelapse.grace, SECOND), f"slot {slot} fired {late} late"
@@ -802,6 +825,9 @@ class Life:
         timelapse, now = self.timelapse, self.clock.now()
         if timelapse is None or timelapse.ending is not None:
             return
+        for slot, record in timelapse.records.items():
+            if record.reason is Reason.PAUSED:
+                assert timelapse.schedule_times[slot] <= now, f"slot {slot} is not due yet, and closed by a pause"
         closed_by_clock = (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
         for slot, record in timelapse.records.items():
             is_cut_off = record.status is RecordStatus.INTERRUPTED
@@ -816,6 +842,7 @@ class Life:
         self.fold.follow(timelapse)
         for slot in range(timelapse.next_idx):
             assert _is_done(timelapse.records.get(slot)), f"slot {slot} was left behind without a final record"
+        self._look_at_pause(timelapse)
         following = timelapse.records.get(timelapse.next_idx)
         assert following is None or not following.status.is_final, f"slot {timelapse.next_idx} is done, but next"
         if timelapse.state.is_terminal:
@@ -851,8 +878,23 @@ class Life:
             if record.status is RecordStatus.FAILED:
                 assert (slot, record.attempt) in self.world.scans(), f"slot {slot} failed without having been tried"
 
+    def _look_at_pause(self, timelapse: TimeLapse) -> None:
+        """Check that a pause begins by a person's word alone, and ends by that or by its time."""
+        name, before = self.pause
+        self.paused_by = before if name == timelapse.id else None
+        self.pause = timelapse.id, timelapse.pause
+        if timelapse.pause == before or name != timelapse.id:
+            assert timelapse.pause == before or timelapse.pause is None, "it begins with a pause"
+        elif timelapse.pause is not None:
+            assert self.is_asked_to_pause, "nobody has paused it"
+        else:
+            is_over = before.until is not None and before.until <= self.clock.now()
+            assert self.is_asked_to_resume or is_over, "nobody has ended its pause"
+
     def _look_at_skipped(self, timelapse: TimeLapse, record: SlotRecord) -> None:
         """Check that a skipped slot was late, and that the clock is its reason only if it was set over the slot."""
+        if record.reason is Reason.PAUSED:
+            self._look_at_paused(timelapse, record)
         if record.reason not in (Reason.MISSED, Reason.CLOCK_MOVED):
             return
         late = self.clock.now() - timelapse.schedule_times[record.slot]
@@ -861,6 +903,16 @@ class Life:
         moved_over = self.shift_unjudged > NONE and late - self.shift_unjudged <= grace
         if self.world.config.missed is Missed.SKIP and not self.has_waited:  # else a slot may be late by the wait
             assert (record.reason is Reason.CLOCK_MOVED) == moved_over, record
+
+    def _look_at_paused(self, timelapse: TimeLapse, record: SlotRecord) -> None:
+        """Check that a slot which was skipped for a pause fell due in it, or could not be taken before it was over."""
+        pause = self.paused_by
+        assert pause is not None, f"slot {record.slot} was skipped for a pause that there was not"
+        assert record.error_text == f"paused by {pause.who}"
+        due = timelapse.schedule_times[record.slot]
+        assert pause.until is None or due < pause.until, f"slot {record.slot} was due after the pause"
+        if not self.world.was_set:
+            assert timelapse.latest_start(record.slot) >= pause.since, f"slot {record.slot} was over before the pause"
 
     def _look_at_disk(self) -> None:
         keeper = self.daemon.keeper
@@ -1137,6 +1189,8 @@ class ScriptedRig:
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         elif call is Call.PREPARE:
+            timelapse = self._life.timelapse
+            assert timelapse is None or pause_at(timelapse, self._clock.now()) is None, "the rig is prepared in a pause"
             self._behaviour = dataclasses.replace(self._behaviour, problem=next(self._world.prepares, None))
 
     def _finish(self, driver, request) -> None:

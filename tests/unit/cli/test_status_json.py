@@ -56,6 +56,7 @@ def test_json_has_the_facts_of_the_screen(snapshot):
         "grace_sec": 120.0,
         "on_scan_failed": "skip_scan",
         "scan_retries": 1,
+        "pause": None,
         "ending": None,
     }
     assert [record["slot"] for record in facts["records"]] == [16, 15]

@@ -32,6 +32,7 @@ from plantimager.timelapse.domain.events import (
     TimelapseFailed,
     events_between,
 )
+from plantimager.timelapse.domain.pausing import begin_pause
 from plantimager.timelapse.domain.records import SlotRecord
 from plantimager.timelapse.domain.states import TRANSITIONS, OnScanFailed, Reason, RecordStatus, TimeLapseState, Trigger
 from plantimager.timelapse.support.errors import ScannerNotReady, TimelapsedError
@@ -66,6 +67,8 @@ def test_slot_that_was_skipped_while_its_disk_was_away_can_be_whole_after_all():
 def test_every_transition_of_the_table_yields_events(state, trigger):
     """Nothing that happens to a timelapse goes unheard."""
     before = REOPENABLE[state] if trigger is Trigger.SLOTS_REOPENED else IN_STATE[state]
+    if trigger is Trigger.PAUSE_ENDED:
+        before = begin_pause(before, at(0), "ada", None)
     after = {**CALLS, **LOOKS}[trigger](before)
     assert after != before
     assert events_between(before, after)

@@ -16,6 +16,7 @@ from virtual_time import START, ScriptEnded, VirtualClock
 from zones import EUROPE, host_zone
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
+from plantimager.timelapse.domain.pausing import begin_pause, keep_pause
 from plantimager.timelapse.domain.states import OnScanFailed, Reason
 from plantimager.timelapse.relay import outbox
 from plantimager.timelapse.relay.messenger import Service
@@ -126,6 +127,33 @@ def test_a_quiet_day_is_silent_and_costs_no_polling(world):
     play(world, *["taken"] * 40)
     assert world.run(20 * HOUR) == []
     assert len(world.clock.wakes) <= 41
+
+
+def test_nobody_is_told_of_a_pause_and_its_slots(world):
+    """Whoever paused the timelapse knows: neither of each slot, nor that the rig is silent while nothing is to come."""
+    paused = begin_pause(timelapse(), at(0, -60), "anna", None)
+    for slot in range(3):
+        world.then(EVERY * slot, value=keep_pause(paused, at(slot)))
+    world.then(EVERY * 2 + MINUTE, daemon=None)
+    assert world.run(2 * DAY) == []
+
+
+def test_slot_after_a_pause_is_overdue_where_nobody_takes_it(world):
+    """Those in it are not, also where nobody recorded them, or that it is over."""
+    world.value = begin_pause(timelapse(), at(0, -60), "anna", at(2, -60))
+    world.daemon = None
+    world.restart()
+    [(when, subject)] = world.run(2 * HOUR)
+    assert (when > EVERY * 2, "slot 2 is overdue" in subject or "overdue" in subject) == (True, True), subject
+
+
+def test_slots_of_a_pause_are_not_in_the_way_of_a_recovery(world):
+    """The slot before it was taken again."""
+    failed, again = history("failed", "taken")[1:]
+    world.then(5 * MINUTE, value=failed)
+    paused = keep_pause(begin_pause(again, at(1, 600), "anna", None), at(2))
+    world.then(EVERY + 5 * MINUTE, value=paused)
+    assert [subject for _, subject in world.run(3 * HOUR)] == ["slot 0 failed", "slots are taken again"]
 
 
 def test_what_happened_before_the_first_start_counts_as_told(tmp_path, monkeypatch):

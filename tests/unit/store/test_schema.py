@@ -8,7 +8,7 @@ import pytest
 from msgspec import to_builtins
 from msgspec.structs import fields, replace
 
-from plantimager.timelapse.domain.records import SlotRecord
+from plantimager.timelapse.domain.records import Pause, SlotRecord
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, TimeLapseState
 from plantimager.timelapse.domain.timelapse import Ending, TimeLapse
 from plantimager.timelapse.store import schema
@@ -75,6 +75,13 @@ def test_field_of_an_ending_survives(name):
     survives(StoredTimelapse(replace(TIMELAPSE, ending=ending), Logbook()))
 
 
+@pytest.mark.parametrize("name", Pause.__struct_fields__)
+def test_field_of_a_pause_survives(name):
+    """A save and a load keep it."""
+    pause = replace(Pause(AT - HOUR, ""), **{name: example_of(types_of(Pause)[name])})
+    survives(StoredTimelapse(replace(TIMELAPSE, pause=pause), Logbook()))
+
+
 @pytest.mark.parametrize("field", fields(Logbook), ids=lambda field: field.name)
 def test_field_of_a_logbook_survives(field):
     """A save and a load keep it."""
@@ -101,6 +108,7 @@ PLACES = {
     schema.Own: lambda raw: raw["extra"]["timelapsed"],
     schema.SlotDetails: lambda raw: raw["extra"]["timelapsed"]["slots"]["0"],
     schema.StoredEnding: lambda raw: raw["extra"]["timelapsed"]["ending"],
+    schema.StoredPause: lambda raw: raw["extra"]["timelapsed"]["pause"],
     schema.Recorded: lambda raw: raw["extra"]["timelapsed"]["recent"][0],
 }
 OF_KEYS = {"next_idx": 2, "status": "succeeded", "schedule_times": HOURS[:3]}
@@ -124,7 +132,8 @@ def test_key_of_the_file_survives(kind, field):
     """Reading and writing it leaves its value as it is."""
     begun = scan("tl_0", "failed", started_at=HOURS[0], finished_at=HOURS[1])
     ending = {"at": HOURS[2], "who": "", "why": ""}
-    own = {"slots": {"0": {"interruptions": 1}}, "ending": ending, "recent": [{"at": HOURS[2]}]}
+    pause = {"since": HOURS[2], "who": "", "until": None}
+    own = {"slots": {"0": {"interruptions": 1}}, "ending": ending, "pause": pause, "recent": [{"at": HOURS[2]}]}
     raw = store_of(begun, scan("tl_1", "failed"), next_idx=2, extra={"timelapsed": own})
     value = OF_KEYS.get(field.name) or as_json(example_of(field.type, other_than=field.default))
     PLACES[kind](raw)[field.encode_name] = value

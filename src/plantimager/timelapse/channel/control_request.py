@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
 """Of the files of a request: as a definition may have."""
 MAX_USER_NAME: Final = 64
+MAX_TEXT: Final = 1000
+"""Characters of a reason, and of a file's name."""
 MAX_ANSWER_BYTES: Final = 1 << 28
 """Of the files of an answer: as the pictures of a snapshot may have."""
 
@@ -77,6 +79,19 @@ class Request:
         """What was read of its files beside the loop, or the error of that."""
         self.is_withdrawn = False
         """Whether nobody waits for the answer any more."""
+
+    def text(self, key: str) -> str:
+        """Return a text of the body on one line, empty where there is none.
+
+        Raises
+        ------
+        MessageFaulty
+            It is something else.
+        """
+        value = self.body.get(key) or ""
+        if not isinstance(value, str):
+            raise MessageFaulty(f"{key}: write a text")
+        return one_line(value)[:MAX_TEXT]
 
     def read_by(self, read: Callable[[Request], Any]) -> None:
         """Keep what ``read`` makes of the files."""

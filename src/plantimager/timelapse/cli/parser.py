@@ -50,6 +50,13 @@ def build_parser() -> argparse.ArgumentParser:
     start = add("start", "have a timelapse taken up")
     start.add_argument("file", type=Path, metavar="FILE", help="its definition")
 
+    pause = add("pause", "have slots skipped that fall due from now on, until resume; a scan under way is finished")
+    end = pause.add_mutually_exclusive_group()
+    end.add_argument("--until", metavar="TIME", help="and go on by itself then: 2026-06-22T14:00, or 14:00")
+    end.add_argument("--for", dest="duration", metavar="DURATION", help="and go on by itself after that: 90min, 2h30")
+
+    add("resume", "go on with a timelapse that is paused")
+
     cancel = add("cancel", "end the timelapse before its last slot; this can't be undone")
     cancel.add_argument("--why", default="", metavar="TEXT", help="the reason, for the record")
     cancel.add_argument("--yes", action="store_true", help="don't ask, also at a terminal")

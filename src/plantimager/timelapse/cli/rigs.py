@@ -27,7 +27,9 @@ from plantimager.timelapse.cli.status_json import JSON_VERSION, snapshot_as_json
 from plantimager.timelapse.cli.status_view import OUTCOMES
 from plantimager.timelapse.cli.terminal import Style, align, truncate
 from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.pausing import pause_at
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
+from plantimager.timelapse.domain.wording import describe_end_of_pause
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.file_system import user_name
 from plantimager.timelapse.support.text import format_count, one_line
@@ -139,6 +141,9 @@ def _state(report: RigReport) -> str:
         return f"{timelapse.state.value}, {timelapse.tally.taken} of {timelapse.n_slots} taken"
     if timelapse.next_at is None:
         return "no slot is left"
+    pause = pause_at(timelapse, snapshot.at)
+    if pause is not None:
+        return f"paused {describe_end_of_pause(pause.until, snapshot.at)}"
     ahead = timelapse.next_at - snapshot.at
     when = f"in {format_duration(ahead)}" if ahead >= timedelta(0) else f"{format_duration(ahead)} late"
     return f"slot {timelapse.next_idx} of {timelapse.n_slots}, {when}"

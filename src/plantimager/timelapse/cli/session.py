@@ -26,7 +26,20 @@ SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
 """The storage directory of the system service."""
 
 SERVICE_COMMANDS: Final = (
-    *("check", "start", "cancel", "status", "log", "timeline", "verify", "rig", "datasets", "deliver"),
+    *(
+        "check",
+        "start",
+        "pause",
+        "resume",
+        "cancel",
+        "status",
+        "log",
+        "timeline",
+        "verify",
+        "rig",
+        "datasets",
+        "deliver",
+    ),
     *("names", "preview", "notify"),
 )
 """The commands that ask a service or show what it does."""

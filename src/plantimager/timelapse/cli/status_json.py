@@ -17,6 +17,7 @@ Keys may be added, so ignore those that you don't know. ::
         interval_sec      of mode interval
         warmup_sec standby_threshold_sec grace_sec
         on_scan_failed scan_retries
+        pause             null, or {since, who, until} while it is paused; until is null where a person ends it
         ending            null, or {at, who, why} where a person or a failure ended it early
     scanning      null, or the scan that is being taken: {slot, scan_id, attempt, done, total}; done of total steps
     records       the last slots (-n), newest first, each
@@ -25,8 +26,8 @@ Keys may be added, so ignore those that you don't know. ::
         attempt interruptions
         started_at finished_at took_sec late_sec     of the last attempt
         pictures
-        reason            of a slot that was not taken: missed, rig_not_ready, clock_moved, not_recorded, cancelled,
-                          timelapse_failed
+        reason            of a slot that was not taken: missed, rig_not_ready, clock_moved, not_recorded, paused,
+                          cancelled, timelapse_failed
         error last_error  texts; last_error is that of the attempt before the one that succeeded
     outages       [{from, to}]: times without a daemon
     uncertain     [{from, to}]: times of which nobody knows whether a daemon ran
@@ -54,6 +55,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import asdict
 
+from plantimager.timelapse.domain.pausing import pause_at
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 
 if TYPE_CHECKING:
@@ -125,6 +127,7 @@ def _service(snapshot: StatusSnapshot, service: ServiceState) -> dict[str, Any]:
 
 def _timelapse(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]:
     tally, slots, ending = timelapse.tally, timelapse.schedule_times, timelapse.ending
+    pause = pause_at(timelapse, snapshot.at)
     interval = slots[1] - slots[0] if timelapse.mode is TimeLapseMode.INTERVAL and len(slots) > 1 else None
     return {
         "id": timelapse.id,
@@ -146,6 +149,9 @@ def _timelapse(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]
         "grace_sec": _seconds(timelapse.grace),
         "on_scan_failed": timelapse.on_scan_failed.value,
         "scan_retries": timelapse.scan_retries,
+        "pause": None
+        if pause is None
+        else {"since": _time(pause.since), "who": snapshot.redact(pause.who), "until": _time(pause.until)},
         "ending": None
         if ending is None
         else {"at": _time(ending.at), "who": snapshot.redact(ending.who), "why": snapshot.redact(ending.why)},

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.terminal import Style, align, fit, flow, pad, text_width, truncate
 from plantimager.timelapse.domain.durations import format_duration, format_stopwatch
+from plantimager.timelapse.domain.pausing import describe_pause, next_to_take, pause_at
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
-from plantimager.timelapse.domain.wording import describe_schedule, format_local_time, ordinal
+from plantimager.timelapse.domain.wording import describe_end_of_pause, describe_schedule, format_local_time, ordinal
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ def _lines(snapshot: StatusSnapshot, screen: Screen, records: int) -> list[str]:
         lines.append(
             snapshot.redact(f"ended {format_local_time(ending.at, snapshot.at)} by {ending.who}: {ending.why}")
         )
+    pause = pause_at(timelapse, snapshot.at)
+    if pause is not None:
+        since = format_local_time(pause.since, snapshot.at)
+        words = f"{describe_pause(pause)} since {since}, {describe_end_of_pause(pause.until, snapshot.at)}"
+        lines.append(screen.paint(snapshot.redact(words), Style.YELLOW))
     shown = [facts for facts, _ in zip(snapshot.slots(), range(records), strict=False)]
     if shown:
         lines += ["", *_table(shown, snapshot, screen)]
@@ -77,7 +83,8 @@ def _lines(snapshot: StatusSnapshot, screen: Screen, records: int) -> list[str]:
 
 
 def _head(snapshot: StatusSnapshot, timelapse: TimeLapse, screen: Screen) -> str:
-    state = timelapse.state.value
+    is_paused = pause_at(timelapse, snapshot.at) is not None and timelapse.state is TimeLapseState.SCHEDULED
+    state = "paused" if is_paused else timelapse.state.value
     schedule = describe_schedule(timelapse.mode, timelapse.schedule_times, snapshot.at)
     name = truncate(timelapse.id, screen.width - len(state) - 2 * 2)
     columns = screen.width - text_width(name) - len(state) - 2 * 2
@@ -126,11 +133,13 @@ def _next_slot(snapshot: StatusSnapshot, timelapse: TimeLapse) -> str:
             return f"was taking slot {slot}"
         progress = snapshot.daemon.progress
         return f"now: slot {slot}{f', {progress[0]} of {progress[1]}' if progress else ''}"
-    if timelapse.next_at is None:
-        return "no slot is left"
-    ahead = timelapse.next_at - snapshot.at
+    following = next_to_take(timelapse)
+    if following is None:
+        return "next: none before timelapsectl resume" if timelapse.pause is not None else "no slot is left"
+    next_at = timelapse.schedule_times[following]
+    ahead = next_at - snapshot.at
     when = f"in {format_duration(ahead)}" if ahead >= timedelta(0) else f"{format_duration(ahead)} late"
-    return f"next: slot {slot} at {format_local_time(timelapse.next_at, snapshot.at)}, {when}"
+    return f"next: slot {following} at {format_local_time(next_at, snapshot.at)}, {when}"
 
 
 def _table(shown: Sequence[SlotFacts], snapshot: StatusSnapshot, screen: Screen) -> list[str]:

@@ -42,6 +42,7 @@ SIGNS: Final = {
     MarkKind.INTERRUPTED: ("!", Style.MAGENTA),
     MarkKind.CUT_OFF: ("▷", Style.MAGENTA),
     MarkKind.SKIPPED: ("○", Style.YELLOW),
+    MarkKind.PAUSED: ("□", Style.DIM),
     MarkKind.LATE: ("◐", Style.GREEN),
     MarkKind.RUNNING: ("▶", Style.BLUE),
     MarkKind.TAKEN: ("●", Style.GREEN),

@@ -8,7 +8,7 @@ from datetime import datetime, time, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.domain.states import RecordStatus
+from plantimager.timelapse.domain.states import Reason, RecordStatus
 from plantimager.timelapse.domain.wording import describe_mode, describe_zone
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class MarkKind(Enum):
     LATE = "late"
     FAILED = "failed"
     SKIPPED = "skipped"
+    PAUSED = "paused"
     INTERRUPTED = "interrupted"
     RUNNING = "being taken"
     CUT_OFF = "cut off"
@@ -141,7 +142,7 @@ def _mark_kind(snapshot: StatusSnapshot, timelapse: TimeLapse, slot: int) -> Mar
         case RecordStatus.FAILED:
             return MarkKind.FAILED
         case RecordStatus.SKIPPED:
-            return MarkKind.SKIPPED
+            return MarkKind.PAUSED if record.reason is Reason.PAUSED else MarkKind.SKIPPED
         case RecordStatus.RUNNING:
             return MarkKind.RUNNING if snapshot.daemon is not None else MarkKind.CUT_OFF
         case _:

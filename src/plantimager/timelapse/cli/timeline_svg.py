@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "http://www.w3.org/2000/svg"
 
 # Lengths in user units; viewers show one as a pixel.
-WIDTH: Final = 900
+WIDTH: Final = 940
 MARGIN: Final = 24
 LABELS: Final = 110
 """Width left of the chart, for the labels of the rows."""
@@ -36,6 +36,7 @@ COLOURS: Final = {
     MarkKind.FAILED: "#d55e00",
     MarkKind.CUT_OFF: "#cc79a7",
     MarkKind.SKIPPED: "#555555",
+    MarkKind.PAUSED: "#8a8a8a",
     MarkKind.INTERRUPTED: "#cc79a7",
     MarkKind.RUNNING: "#0072b2",
     MarkKind.TO_COME: "#aaaaaa",
@@ -124,6 +125,9 @@ def _draw_mark(parent: ET.Element, kind: MarkKind, x: float, y: float) -> ET.Ele
         case MarkKind.INTERRUPTED:
             path = f"M {x:g} {y - r:g} l {r:g} {2 * r:g} l {-2 * r:g} 0 z"
             return _add(parent, "path", d=path, fill=colour)
+        case MarkKind.PAUSED:
+            path = f"M {x - r:g} {y - r:g} l {2 * r:g} 0 l 0 {2 * r:g} l {-2 * r:g} 0 z"
+            return _add(parent, "path", d=path, stroke=colour, stroke_width=1.4, fill="none")
         case MarkKind.SKIPPED:
             return _add(parent, "circle", cx=x, cy=y, r=r - 0.7, stroke=colour, stroke_width=1.4, fill="none")
         case MarkKind.RUNNING | MarkKind.CUT_OFF:  # a triangle to the right, empty where no daemon goes on

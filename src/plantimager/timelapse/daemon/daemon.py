@@ -31,6 +31,7 @@ from plantimager.timelapse.daemon.judgement import ServiceJudgement
 from plantimager.timelapse.daemon.live_status import StatusAnswer, StatusPublisher
 from plantimager.timelapse.daemon.loop import Loop, Watchdog
 from plantimager.timelapse.daemon.manual_hold import ManualHold
+from plantimager.timelapse.daemon.pause_intake import PauseIntake
 from plantimager.timelapse.daemon.phases import Lifecycle
 from plantimager.timelapse.daemon.planner import RigPower
 from plantimager.timelapse.daemon.previous_run import PreviousRun
@@ -167,7 +168,8 @@ class Daemon:
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, planner, probe, attempts)
         config = ConfigReload(common, probe)
-        requests = RequestHandler(common, self.requests, config, planner, intake, ManualIntake(common, probe))
+        pause, manual = PauseIntake(common, planner), ManualIntake(common, probe)
+        requests = RequestHandler(common, self.requests, config, planner, intake, pause, manual)
         notes = log_start_notes(active.datasets, host.places.store.parent)
         shown = StatusAnswer(SideLive(host.live, host.side), keeper)
         status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes))

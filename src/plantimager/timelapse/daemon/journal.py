@@ -55,6 +55,7 @@ class Action(ReportedAction):
     SCAN_RECOVERED = ("scan_recovered", NOTICE, None)
     ATTEMPT_FAILED = ("attempt_failed", _WARNING, None)
     SCAN_FAILED = ("scan_failed", _ERROR, "f4810159a4ad46aea8a98ba6c236024b")
+    SLOT_PAUSED = ("slot_paused", _INFO, None)
     SLOT_SKIPPED = ("slot_skipped", _WARNING, "d6cdf4b80ca4491ea7d9fa4c53e2d00f")
     SLOT_INTERRUPTED = ("slot_interrupted", _WARNING, "0c829057da45439b8fb8159b0594ff4a")
     SLOTS_GIVEN_BACK = ("slots_given_back", NOTICE, None)
@@ -72,6 +73,9 @@ class Action(ReportedAction):
     TIMELAPSE_COMPLETED = ("timelapse_completed", NOTICE, "81d84811525e405fb7fc5d28185aa91c")
     TIMELAPSE_FAILED = ("timelapse_failed", _ERROR, "c7f9f4b3604f433a9a6f5eb51bc4456d")
     TIMELAPSE_CANCELLED = ("timelapse_cancelled", NOTICE, None)
+
+    PAUSED = ("paused", NOTICE, "8112bebc80804851a4847deb36bd725d")
+    PAUSE_ENDED = ("pause_ended", NOTICE, None)
 
     CLOCK_WAIT = ("clock_wait", _WARNING, "c1ab31741de942369f404e70f58a67ab")
     CLOCK_TRUSTED = ("clock_trusted", _INFO, None)

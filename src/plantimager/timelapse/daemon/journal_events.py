@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain import events
 from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.pausing import describe_pause, pause_at
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.domain.wording import (
+    describe_end_of_pause,
     describe_next_slot,
     describe_slot,
     describe_slots,
@@ -143,7 +145,24 @@ def _log_resumed(transition: Transition) -> None:
         known = since is not None and since <= transition.at  # the clock may have been set back
         ago = f", begun {format_duration(transition.at - since)} ago" if since is not None and known else ""
         words = f"; was scanning slot {before.next_idx} when {transition.circumstances.cut_off_by}{ago}"
-    log_event(Action.RESUMED, f"{describe_timelapse(before)}{words}", timelapse=transition.after)
+    pause = pause_at(transition.after, transition.at)
+    paused = "" if pause is None else f"; {describe_pause(pause)} {describe_end_of_pause(pause.until, transition.at)}"
+    log_event(Action.RESUMED, f"{describe_timelapse(before)}{words}{paused}", timelapse=transition.after)
+
+
+def _log_paused(event: events.TimelapsePaused, transition: Transition) -> None:
+    pause, now = event.pause, transition.at
+    words = (
+        f"{transition.after.id}: {describe_pause(pause)} {describe_end_of_pause(pause.until, now)}; slots that fall due"
+    )
+    words += " meanwhile are skipped"
+    log_event(Action.PAUSED, words, timelapse=transition.after)
+
+
+def _log_pause_ended(_: events.PauseEnded, transition: Transition) -> None:
+    after, who = transition.after, transition.circumstances.origin
+    words = f"by {who}" if who else "its time is over"
+    log_event(Action.PAUSE_ENDED, f"{after.id}: {words}; {describe_next_slot(after, transition.at)}", timelapse=after)
 
 
 ACTION_OF_END: Final = {
@@ -235,17 +254,24 @@ def _log_skipped(event: events.SlotsSkipped, transition: Transition) -> None:
     # At a start: how late it was when the daemon was there again; else: by now.
     late = event.late if transition.circumstances.cut_off_by else None
     words = describe_skipped(event, after, now, late or after.lateness(slots[0], now))
-    log_event(Action.SLOT_SKIPPED, words, timelapse=after, slot=slots[:MAX_SLOTS_NAMED])
+    log_event(action_of_skipped(event), words, timelapse=after, slot=slots[:MAX_SLOTS_NAMED])
+
+
+def action_of_skipped(event: events.SlotsSkipped) -> Action:
+    """Return the action of slots that were skipped: there is nothing to do about those of a pause."""
+    return Action.SLOT_PAUSED if event.reason is Reason.PAUSED else Action.SLOT_SKIPPED
 
 
 def describe_skipped(event: events.SlotsSkipped, after: TimeLapse, now: datetime, late: timedelta | None) -> str:
     """Return which slots were skipped, and why; ``late`` is how late a single one was."""
+    slots = describe_slots(after, event.slots, now)
     why = f": {event.cause}" if event.cause else ""
+    if event.reason is Reason.PAUSED:
+        return f"{slots}{why}"
     if event.cause and event.reason is Reason.MISSED:
         why = f" while {event.cause}"
     were = "was" if len(event.slots) == 1 else "were"
     lateness = f"{format_duration(late)} late, " if late is not None and len(event.slots) == 1 else ""
-    slots = describe_slots(after, event.slots, now)
     return f"{slots} {were} missed{why} ({lateness}grace {format_duration(after.grace)})"
 
 
@@ -271,6 +297,8 @@ _LINES: Final[Mapping[type[events.Event], Callable[[Any, Transition], None]]] = 
     events.SlotInterrupted: _log_given_up,
     events.SlotsSkipped: _log_skipped,
     events.SlotsReopened: _log_reopened,
+    events.TimelapsePaused: _log_paused,
+    events.PauseEnded: _log_pause_ended,
     events.TimelapseFailed: _log_ended,
     events.TimelapseCancelled: _log_ended,
 }

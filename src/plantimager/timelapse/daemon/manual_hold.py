@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.domain.pausing import next_to_take
+from plantimager.timelapse.domain.power import warmup_at
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_slot, format_local_time
 from plantimager.timelapse.support.errors import ManualCommandRefused, ScanCancelled, TimelapsedError
@@ -69,12 +71,15 @@ class ManualHold:
         if timelapse is None or timelapse.next_at is None:
             return
         now = self._clock.now()
-        slot = describe_slot(timelapse, timelapse.next_idx)
         if timelapse.state is TimeLapseState.RUNNING:
+            slot = describe_slot(timelapse, timelapse.next_idx)
             raise ManualCommandRefused(f"{slot} is being scanned; {self._describe_end(monitor, now)}")
-        ready_at = timelapse.next_at - timelapse.warmup
-        due, ready = format_local_time(timelapse.next_at, now), format_local_time(ready_at, now)
-        if timelapse.next_at <= now:  # the rig was asked, and isn't ready
+        number, ready_at = next_to_take(timelapse), warmup_at(timelapse)
+        if number is None or ready_at is None:  # it is paused
+            return
+        slot, due_at = describe_slot(timelapse, number), timelapse.schedule_times[number]
+        due, ready = format_local_time(due_at, now), format_local_time(ready_at, now)
+        if due_at <= now:  # the rig was asked, and isn't ready
             raise ManualCommandRefused(
                 f"{slot} is due since {due}, and the rig isn't ready; timelapsectl status says why"
             )
@@ -105,11 +110,12 @@ class ManualHold:
     def must_end(self, timelapse: TimeLapse | None, *, stopping: bool) -> bool:
         """Whether the command is to be broken off: the service stops, nobody waits for the answer, or a slot is due."""
         now = self._clock.now()
+        ready_at = None if timelapse is None else warmup_at(timelapse)
         if stopping:
             self.break_off("the service stops")
         elif self.manual is not None and self.manual.request.is_withdrawn:
             self.break_off("nobody waits for it any more")
-        elif timelapse is not None and timelapse.next_at is not None and now >= timelapse.next_at - timelapse.warmup:
+        elif timelapse is not None and timelapse.next_at is not None and ready_at is not None and now >= ready_at:
             slot = describe_slot(timelapse, timelapse.next_idx)
             self.break_off(f"{slot} is due at {format_local_time(timelapse.next_at, now)}")
         return bool(self._why_broken_off)

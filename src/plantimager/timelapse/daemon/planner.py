@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.rig import Power
 from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.pausing import describe_pause, keep_pause, pause_at
 from plantimager.timelapse.domain.power import RigWait, rig_wait_after, should_stand_by
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import describe_next_slot, format_local_time
@@ -106,7 +107,7 @@ class SlotJobs:
         self._arm(WARMUP_JOB, timelapse, at)
 
     def arm_late(self, timelapse: TimeLapse, at: datetime | None) -> None:
-        """Have the next slot judged when its grace period is over, which the rig may not be ready by."""
+        """Have the next slot judged: in a pause, or at the end of its grace period, by which no rig may be ready."""
         if at is not None:
             self._arm(LATE_JOB, timelapse, at)
 
@@ -164,15 +165,19 @@ class Planner:
     def judge(self, timelapse: TimeLapse, now: datetime, absence: str = "") -> TimeLapse:
         """Return what the timelapse is by the clock as it is set now, with late slots skipped and others reopened.
 
-        Slots that were late before the clock was set forward don't have that as their reason; ``absence`` is why they
-        were missed, to follow "while".
+        Slots that fell due in a pause have that as their reason, and those that were late before the clock was set
+        forward don't have that; ``absence`` is why they were missed, to follow "while".
         """
         shift, self._shift = self._shift, timedelta(0)
         if shift or self._is_behind:  # forward, too: it may have been further ahead meanwhile, during a save
             timelapse = timelapse.reopen_slots(now)
         self._judged_by = self._booted_at
+        timelapse = keep_pause(timelapse, now)
         run_latest, unshifted = self._active.run_latest, now - max(shift, timedelta(0))
-        timelapse = timelapse.skip_late_slots(unshifted, Reason.MISSED, absence, run_latest=run_latest)
+        reason, cause, pause = Reason.MISSED, absence, pause_at(timelapse, now)
+        if pause is not None and not absence:
+            reason, cause = Reason.PAUSED, describe_pause(pause)
+        timelapse = timelapse.skip_late_slots(unshifted, reason, cause, run_latest=run_latest)
         why = f"the clock was set forward by {format_duration(shift)}"
         return timelapse.skip_late_slots(now, Reason.CLOCK_MOVED, why, run_latest=run_latest)
 
@@ -241,7 +246,9 @@ class Planner:
         if timelapse is None or not self._lifecycle.phase.keeps_schedule:
             return
         run_latest = self._active.run_latest
-        judged = timelapse.skip_late_slots(now, Reason.RIG_NOT_READY, BUSY[call], run_latest=run_latest)
+        judged = keep_pause(timelapse, now).skip_late_slots(
+            now, Reason.RIG_NOT_READY, BUSY[call], run_latest=run_latest
+        )
         if judged is not timelapse:
             self._keeper.commit(judged, now)
 
@@ -252,11 +259,17 @@ class Planner:
     def _arm(self, timelapse: TimeLapse, next_at: datetime, now: datetime) -> None:
         """Arm what comes next for the next slot: that it is begun, that its rig is prepared, or the end of its grace.
 
+        In a pause that is only that a slot falls due, or the end of the pause.
         A rig that is warm when it would be prepared isn't prepared again. While it is busy, the slot waits for the
         outcome of the call, with which the loop plans again.
         """
         if self._wait is not None and self._wait.slot != timelapse.next_idx:
             self._wait = None
+        pause = pause_at(timelapse, now)
+        if pause is not None:
+            instants = (timelapse.judge_at(now), next_at, pause.until)
+            self._jobs.arm_late(timelapse, min((at for at in instants if at is not None and at > now), default=None))
+            return
         warm_at = next_at - timelapse.warmup
         again_at = warm_at if self._wait is None else max(warm_at, self._wait.again_at)
         is_warm = self._rig.power is Power.WARM and warm_at <= now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.control_request import Answer, refusal_of
 from plantimager.timelapse.channel.message import MessageFaulty
@@ -18,12 +18,11 @@ from plantimager.timelapse.support.errors import (
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
+    from plantimager.timelapse.daemon.pause_intake import PauseIntake
     from plantimager.timelapse.daemon.planner import Planner
     from plantimager.timelapse.daemon.reload import ConfigReload
     from plantimager.timelapse.daemon.request_queue import RequestQueue
@@ -62,8 +61,8 @@ class ManualIntake:
         self._rig.run(manual)
 
 
-MAX_TEXT: Final = 1000
-"""Characters of a reason, and of a file's name."""
+AS_CONFIGURED: Final = ("pause", "resume", "cancel")
+"""The commands that begin nothing, whatever the configuration says by now."""
 MAX_COMMAND: Final = 40
 """Characters that are shown of a command."""
 
@@ -78,12 +77,19 @@ class RequestHandler:
         config: ConfigReload,
         planner: Planner,
         intake: DefinitionIntake,
+        pause: PauseIntake,
         manual: ManualIntake,
     ) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._queue, self._config = common.active, queue, config
         self._planner, self._intake = planner, intake
-        self._handlers = {"start": self._start, "cancel": self._cancel, "rig": manual.begin}
+        self._handlers = {
+            "start": self._start,
+            "pause": pause.pause,
+            "resume": pause.resume,
+            "cancel": self._cancel,
+            "rig": manual.begin,
+        }
 
     def watch(self) -> float | None:
         """Handle the oldest of the requests that wait; after it the next turn of the loop follows at once.
@@ -127,7 +133,7 @@ class RequestHandler:
             raise DefinitionRefused(
                 self._lifecycle.clock_trouble, hint="try again when timelapsectl status calls the clock trusted"
             )
-        if request.command == "cancel":
+        if request.command in AS_CONFIGURED:
             return
         self._config.run()
         if self._active.trouble is not None:
@@ -152,10 +158,10 @@ class RequestHandler:
         timelapse, now = self._keeper.active, self._clock.now()
         if timelapse is None:
             raise DefinitionRefused(f"there is no active timelapse to cancel{self._describe_last()}")
-        wanted = _text_in(request.body, "timelapse_id") or timelapse.id
+        wanted = request.text("timelapse_id") or timelapse.id
         if wanted != timelapse.id:
             raise DefinitionRefused(f"{wanted} is not active; {timelapse.id} is")
-        why = _text_in(request.body, "why") or "no reason given"
+        why = request.text("why") or "no reason given"
         cancelled = timelapse.cancel(now, request.who, why)
         self._keeper.commit(cancelled, now)
         self._planner.plan_afresh()
@@ -174,26 +180,12 @@ def _shown(command: str) -> str:
     return one_line(command)[:MAX_COMMAND]
 
 
-def _text_in(body: Mapping[str, Any], key: str) -> str:
-    """Return a text of a request on one line, empty where there is none.
-
-    Raises
-    ------
-    MessageFaulty
-        It is something else.
-    """
-    value = body.get(key) or ""
-    if not isinstance(value, str):
-        raise MessageFaulty(f"{key}: write a text")
-    return one_line(value)[:MAX_TEXT]
-
-
 def read_start(request: Request) -> Definition | Exception:
     """Return the definition in a request, or why there is none: large ones take seconds, so it isn't the loop's."""
     from plantimager.timelapse.settings.definition import parse_definition  # noqa: PLC0415 - most daemons read none
 
     try:
-        source = Path(_text_in(request.body, "file") or "timelapsectl start")
+        source = Path(request.text("file") or "timelapsectl start")
         return parse_definition(b"".join(request.files[:1]), source)
     except Exception as problem:  # noqa: BLE001 - it is raised again where the request is handled
         return problem

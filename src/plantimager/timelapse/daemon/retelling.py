@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.journal import Action, log_event
-from plantimager.timelapse.daemon.journal_events import ACTION_OF_END, MAX_SLOTS_NAMED, describe_end, describe_skipped
+from plantimager.timelapse.daemon.journal_events import (
+    ACTION_OF_END,
+    MAX_SLOTS_NAMED,
+    action_of_skipped,
+    describe_end,
+    describe_skipped,
+)
 from plantimager.timelapse.domain import events
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.wording import describe_slot, describe_slots, format_local_time, ordinal
@@ -151,7 +157,7 @@ def _lines_about(timelapse: TimeLapse, slots: Iterable[int], now: datetime) -> I
     for event in events.events_between(replace(timelapse, records=left), timelapse):
         if isinstance(event, events.SlotsSkipped):
             if event.reason is None or not event.reason.ends_timelapse:
-                yield Action.SLOT_SKIPPED, describe_skipped(event, timelapse, now, event.late), event.slots
+                yield action_of_skipped(event), describe_skipped(event, timelapse, now, event.late), event.slots
         elif isinstance(event, events.SlotEvent) and not (timelapse.ending and event.record.reason):  # as at its end
             yield *_retell(event.record, timelapse, now), (event.record.slot,)
     for slot, now_is in sorted(records.items()):

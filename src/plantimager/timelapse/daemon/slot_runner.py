@@ -17,6 +17,7 @@ from plantimager.timelapse.daemon.journal_events import log_rig_wait
 from plantimager.timelapse.daemon.planner import Planner, SlotJobs
 from plantimager.timelapse.daemon.rig import Power, log_trouble
 from plantimager.timelapse.daemon.transition import Circumstances
+from plantimager.timelapse.domain.pausing import pause_at
 from plantimager.timelapse.domain.power import warmup_at
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_slot
@@ -114,7 +115,12 @@ class SlotRunner:
         self._clock.wake()
         timelapse, now = self._keeper.timelapse, self._clock.now()
         is_next = timelapse is not None and timelapse.next_idx == slot and not self._keeper.is_scanning
-        if timelapse is None or not is_next or timelapse.late_slots(now, run_latest=self.planner.run_latest):
+        if (
+            timelapse is None
+            or not is_next
+            or pause_at(timelapse, now) is not None
+            or timelapse.late_slots(now, run_latest=self.planner.run_latest)
+        ):
             self.planner.plan()
             return None
         return timelapse

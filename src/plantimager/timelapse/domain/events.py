@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.domain.records import SlotRecord, lateness_suffix
+from plantimager.timelapse.domain.records import Pause, SlotRecord, lateness_suffix
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.support.chunked_map import ChunkedMap
 
@@ -44,6 +44,16 @@ class TimelapseAmended(Event, frozen=True):
     """Parts of the timelapse were changed by other means than its schedule being kept."""
 
     fields: tuple[str, ...]
+
+
+class TimelapsePaused(Event, frozen=True):
+    """The operator has paused the timelapse, or changed its pause."""
+
+    pause: Pause
+
+
+class PauseEnded(Event, frozen=True):
+    """The timelapse goes on: by the operator's word, or because the time of its pause is over."""
 
 
 class TimelapseEnded(Event, frozen=True):
@@ -171,11 +181,12 @@ def events_between(before: TimeLapse | None, after: TimeLapse) -> tuple[Event, .
     """Return what happened from one value to the next; nothing where they are equal.
 
     ``before`` is ``None``, or another timelapse, where ``after`` begins. The order is that of a transition: what
-    became of the running attempt, which slots were reopened, which were skipped, and whether that was the end.
+    became of the running attempt, which slots were reopened, which were skipped, and whether that was the end of a
+    pause, or of all.
     """
     begins = before is None or begins_anew(before, after)
     if before is None or begins:
-        before = replace(after, state=TimeLapseState.CONFIGURED, next_idx=0, records={}, ending=None)
+        before = replace(after, state=TimeLapseState.CONFIGURED, next_idx=0, records={}, ending=None, pause=None)
     skipped, slots = _slots_that_changed(before, after)
     events = [
         *_beginning(before, after, begins=begins),
@@ -184,6 +195,8 @@ def events_between(before: TimeLapse | None, after: TimeLapse) -> tuple[Event, .
         *_interrupted(before, after, slots),
         *_skipped(skipped, after),
     ]
+    if before.pause is not None and after.pause is None:
+        events.append(PauseEnded())
     if after.state is not before.state and after.state in _ENDINGS:
         events.append(_ENDINGS[after.state]())
     if not events:  # another program may have changed anything
@@ -203,6 +216,8 @@ def _beginning(before: TimeLapse, after: TimeLapse, *, begins: bool) -> Iterator
     changed = tuple(name for name, old, new in settings if old is not new and old != new)
     if changed:
         yield TimelapseAmended(changed)
+    if after.pause is not None and after.pause != before.pause:
+        yield TimelapsePaused(after.pause)
 
 
 def _slots_that_changed(before: TimeLapse, after: TimeLapse) -> tuple[list[SlotRecord], list[int]]:

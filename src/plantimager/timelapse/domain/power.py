@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.domain.pausing import next_to_take, pause_at
+
 if TYPE_CHECKING:
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
@@ -21,13 +23,20 @@ LAST_TRY: Final = timedelta(seconds=1)
 
 
 def warmup_at(timelapse: TimeLapse) -> datetime | None:
-    """Return when to prepare the rig for the next slot, which is its own time where it has no warm-up."""
-    return None if timelapse.next_at is None else timelapse.next_at - timelapse.warmup
+    """Return when to prepare the rig for the next slot, which is its own time where it has no warm-up.
+
+    It is not prepared in a pause, in which a person may be at work in it.
+    """
+    slot, pause = next_to_take(timelapse), timelapse.pause
+    if slot is None:
+        return None
+    warm_at = timelapse.schedule_times[slot] - timelapse.warmup
+    return warm_at if pause is None or pause.until is None else max(warm_at, pause.until)
 
 
 def should_stand_by(timelapse: TimeLapse | None, at: datetime) -> bool:
-    """Whether the rig should be powered down now: no slot is left, or the next is farther off than the threshold."""
-    if timelapse is None or timelapse.next_at is None:
+    """Whether the rig should be powered down now: in a pause, or the next slot is farther off than the threshold."""
+    if timelapse is None or timelapse.next_at is None or pause_at(timelapse, at) is not None:
         return True
     return timelapse.next_at - at > timelapse.standby_threshold
 

@@ -97,7 +97,7 @@ class SlotRecord(Struct, frozen=True, gc=False):
     def may_reopen(self) -> bool:
         """Whether the slot was closed by the clock alone, so that a clock that was set right may open it again."""
         if self.status is RecordStatus.SKIPPED:
-            return self.reason in (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
+            return self.reason in (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY, Reason.PAUSED)
         return self.status is RecordStatus.INTERRUPTED
 
     def closed_late(self, error: dict[str, Any]) -> Self:
@@ -115,6 +115,14 @@ class Ending(Struct, frozen=True):
     at: datetime
     who: str
     why: str
+
+
+class Pause(Struct, frozen=True):
+    """Who has the schedule rest, since when, and until when; ``None`` where a person has to end it."""
+
+    since: datetime
+    who: str
+    until: datetime | None = None
 
 
 class Tally(Struct, frozen=True):

@@ -100,6 +100,8 @@ class Reason(StrEnum):
     """The clock was set forward over it."""
     NOT_RECORDED = "not_recorded"
     """An older controller passed over it without leaving a record."""
+    PAUSED = "paused"
+    """It fell due while the operator had the timelapse paused."""
     CANCELLED = "cancelled"
     """The operator cancelled the timelapse before it, or while it was being taken."""
     TIMELAPSE_FAILED = "timelapse_failed"
@@ -121,6 +123,8 @@ class Trigger(StrEnum):
     EXHAUSTED = "attempts exhausted"
     SLOTS_LATE = "slots later than grace"
     INTERRUPTED = "interrupted"
+    PAUSED = "paused by the operator"
+    PAUSE_ENDED = "pause ended"
     CANCELLED = "cancelled by the operator"
     SLOTS_REOPENED = "slots reopened"
     CLOCK_SET = "clock set in mid-scan"
@@ -142,6 +146,10 @@ TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Trigger], tuple[TimeLapseState,
         (_S.RUNNING, Trigger.CANCELLED): (_S.CANCELLED,),
         (_S.RUNNING, Trigger.CLOCK_SET): (_S.RUNNING,),
         (_S.SCHEDULED, Trigger.SLOTS_LATE): _AFTER_A_SLOT,
+        (_S.SCHEDULED, Trigger.PAUSED): (_S.SCHEDULED,),
+        (_S.RUNNING, Trigger.PAUSED): (_S.RUNNING,),
+        (_S.SCHEDULED, Trigger.PAUSE_ENDED): (_S.SCHEDULED,),
+        (_S.RUNNING, Trigger.PAUSE_ENDED): (_S.RUNNING,),
         (_S.SCHEDULED, Trigger.CANCELLED): (_S.CANCELLED,),
         (_S.SCHEDULED, Trigger.SLOTS_REOPENED): (_S.SCHEDULED,),
         (_S.COMPLETED, Trigger.SLOTS_REOPENED): (_S.SCHEDULED,),

@@ -17,6 +17,7 @@ from plantimager.timelapse.domain.closing import close_late, late_errors, reopen
 from plantimager.timelapse.domain.records import (
     MAX_REPEATED_TEXT_BYTES,
     Ending,
+    Pause,
     SlotRecord,
     Tally,
     error_of,
@@ -66,6 +67,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     on_scan_failed: OnScanFailed = OnScanFailed.SKIP_SCAN
     scan_retries: int = 0
     ending: Ending | None = None
+    pause: Pause | None = None
 
     def __post_init__(self) -> None:
         """Check what every value must hold; the store checks what costs a pass over all slots."""
@@ -201,7 +203,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             pictures=pictures,
             boot_id=None,
         )
-        return self._close([done], Trigger.SCAN_OK)
+        return self.close([done], Trigger.SCAN_OK)
 
     def fail_attempt(
         self, at: datetime, problem: Exception, *, give_up: bool = False, is_unsettled: bool = False
@@ -222,7 +224,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         boot_id = record.boot_id if is_unsettled else None
         done = replace(record, status=RecordStatus.FAILED, finished_at=at, error=error, boot_id=boot_id)
         if self.on_scan_failed is OnScanFailed.SKIP_SCAN:
-            return self._close([done], Trigger.EXHAUSTED)
+            return self.close([done], Trigger.EXHAUSTED)
         ending = Ending(at, "timelapsed", _failed_by(record.slot))
         return self._end(TimeLapseState.FAILED, Trigger.EXHAUSTED, [done], ending, Reason.TIMELAPSE_FAILED)
 
@@ -258,10 +260,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self._with(Trigger.INTERRUPTED, TimeLapseState.SCHEDULED, records=self._and(cut))
 
     def redate(self, shift: timedelta) -> TimeLapse:
-        """Return the value after *clock set*: the running attempt began ``shift`` later, by the clock as it is now.
-
-        So its duration stays right.
-        """
+        """Return the value after *clock set*: the running attempt began ``shift`` later; its duration stays right."""
         record = self._running(Trigger.CLOCK_SET)
         if record.started_at is None:
             return self
@@ -279,7 +278,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             return self
         errors = late_errors([self.schedule_times[slot] for slot in late], at, reason, why, self.grace)
         names = scan_ids_of(self.id, late, self.n_slots)
-        return self._close(close_late(self.records, late, names, errors), Trigger.SLOTS_LATE)
+        return self.close(close_late(self.records, late, names, errors), Trigger.SLOTS_LATE)
 
     def cancel(self, at: datetime, who: str, why: str) -> TimeLapse:
         """Return the value after *cancelled*: the running slot is interrupted and unsettled; the rest is skipped."""
@@ -304,7 +303,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         changes: dict[str, Any] = {"pictures": pictures, "finished_at": record.end_of_attempt(end, at)}
         taken = replace(record, status=RecordStatus.SUCCEEDED, **changes, error=None, boot_id=None)
         if slot == self.next_idx:
-            return self._close([taken], Trigger.WHOLE_AFTER_ALL)
+            return self.close([taken], Trigger.WHOLE_AFTER_ALL)
         records = self._and(taken)
         if self.state is not TimeLapseState.FAILED or self.ending is None or self.ending.why != _failed_by(slot):
             return self._with(Trigger.WHOLE_AFTER_ALL, self.state, records=records)
@@ -322,11 +321,13 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def reopen_slots(self, at: datetime) -> TimeLapse:
         """Return the value after *slots reopened*: those closed by a wrong clock are open. This value if none is.
 
-        Slots are reopened that are, by the clock as it is now, in the future or within their grace period.
+        Slots are reopened that are, by the clock as it is now, in the future or within their grace period; those that
+        fell due in a pause only where they are in the future.
         """
-        times, in_time = self.schedule_times, self._earliest_in_time(at)
-        closed = [slot for slot, record in self.records.items() if slot < self.next_idx and record.may_reopen]
-        reopened = {slot for slot in closed if times[slot] >= in_time}
+        in_time = self._earliest_in_time(at)
+        closed = [record for slot, record in self.records.items() if slot < self.next_idx and record.may_reopen]
+        since = {record.slot: at if record.reason is Reason.PAUSED else in_time for record in closed}
+        reopened = {slot for slot, earliest in since.items() if self.schedule_times[slot] >= earliest}
         if not reopened or (self.state, Trigger.SLOTS_REOPENED) not in TRANSITIONS:
             return self
         records = reopen(self.records, reopened)
@@ -368,7 +369,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
             slot += 1
         return slot
 
-    def _close(self, done: Iterable[SlotRecord], event: Trigger) -> TimeLapse:
+    def close(self, done: Iterable[SlotRecord], event: Trigger) -> TimeLapse:
         """Return the value in which slots have their final records, and the next open one is next, if there is one."""
         done = list(done)
         records = self._and(*done)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.pausing import describe_pause, pause_at
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.support.text import format_count
 
@@ -61,14 +62,22 @@ def describe_zone(slots: Sequence[datetime]) -> str:
 
 
 def describe_next_slot(timelapse: TimeLapse, now: datetime) -> str:
-    """Return the next slot: ``next slot 6 at 10:00 (in 17 min)``, or that there is none."""
+    """Return the next slot: ``next slot 6 at 10:00 (in 17 min)``, or that there is none, or a pause."""
     if timelapse.next_at is None:
         return "no slot is left"
+    pause = pause_at(timelapse, now)
+    if pause is not None:
+        return f"{describe_pause(pause)} {describe_end_of_pause(pause.until, now)}"
     ahead = timelapse.next_at - now
     when = f"in {format_duration(ahead)}" if ahead > timedelta(0) else "now"
     if ahead <= -timedelta(seconds=1):
         when += f", {format_duration(ahead)} late"
     return f"next slot {timelapse.next_idx} at {format_local_time(timelapse.next_at, now)} ({when})"
+
+
+def describe_end_of_pause(until: datetime | None, now: datetime) -> str:
+    """Return until when a pause lasts: ``until 14:00``, or until a person ends it."""
+    return "until timelapsectl resume" if until is None else f"until {format_local_time(until, now)}"
 
 
 def describe_slots(timelapse: TimeLapse, slots: Sequence[int], now: datetime) -> str:
@@ -101,13 +110,15 @@ def format_status_line(
         picture = f", picture {progress[0]} of {progress[1]}" if progress and progress[1] else ""
         return _fitting(timelapse.id, f"scanning {describe_slot(timelapse, timelapse.next_idx)}{picture}")
     if timelapse.next_at is not None:
+        counts = f"; {_counts(tally.taken, tally.failed, tally.skipped)}", f"; {tally.taken} taken"
+        pause = pause_at(timelapse, now)
+        if pause is not None:
+            return _fitting(timelapse.id, f"paused {describe_end_of_pause(pause.until, now)}", *counts)
         ahead = timelapse.next_at - now
         when = f" (in {format_duration(ahead)})" if fresh and ahead > timedelta(0) else ""
         waiting = f"waiting for {describe_slot(timelapse, timelapse.next_idx)}"
         waiting += f" at {format_local_time(timelapse.next_at, now)}{when}"
-        return _fitting(
-            timelapse.id, waiting, f"; {_counts(tally.taken, tally.failed, tally.skipped)}", f"; {tally.taken} taken"
-        )
+        return _fitting(timelapse.id, waiting, *counts)
     if timelapse.state is TimeLapseState.CONFIGURED:
         return _fitting(timelapse.id, "configured, but not armed; left alone")
     return _fitting(timelapse.id, f"{timelapse.state.value}; {tally}", f" of {timelapse.n_slots} slots")

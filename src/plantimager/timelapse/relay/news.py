@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.domain import events
+from plantimager.timelapse.domain.pausing import next_to_take
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
 from plantimager.timelapse.relay.schedule_watch import ScheduleState
 from plantimager.timelapse.relay.store_view import name_of
@@ -204,7 +205,7 @@ def _losses(found: Iterable[events.Event], timelapse: TimeLapse) -> Iterator[Los
     ended: dict[tuple[NotifyEvent, str], list[SlotRecord]] = {}
     for event in found:
         if isinstance(event, events.SlotsSkipped):
-            if event.reason is not None and event.reason.ends_timelapse:
+            if event.reason is Reason.PAUSED or (event.reason is not None and event.reason.ends_timelapse):
                 continue
             not_ready = event.reason is Reason.RIG_NOT_READY
             kind = NotifyEvent.RIG_NOT_READY if not_ready else NotifyEvent.SLOT_SKIPPED
@@ -232,10 +233,11 @@ def _endings(found: Iterable[events.Event], timelapse: TimeLapse) -> Iterator[En
 
 
 def _ends_well(found: Iterable[events.Event]) -> bool:
-    """Whether the last slot of those that were closed was taken."""
+    """Whether the last slot of those that were closed was taken; not counting those of a pause."""
     taken = max((event.record.slot for event in found if isinstance(event, events.SlotTaken)), default=-1)
     closed = [event.record.slot for event in found if isinstance(event, events.SlotFailed | events.SlotInterrupted)]
-    closed += [slot for event in found if isinstance(event, events.SlotsSkipped) for slot in event.slots]
+    skipped = [event for event in found if isinstance(event, events.SlotsSkipped) and event.reason is not Reason.PAUSED]
+    closed += [slot for event in skipped for slot in event.slots]
     return taken > max(closed, default=-1)
 
 
@@ -261,7 +263,9 @@ def _troubles(
     """Yield the troubles that are there now."""
     timelapse = view.timelapse
     if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.state.is_active:
-        yield Trouble(NotifyEvent.OVERDUE, "", "", timelapse.schedule_times[timelapse.next_idx])
+        slot = next_to_take(timelapse)
+        since = timelapse.schedule_times[timelapse.next_idx if slot is None else slot]
+        yield Trouble(NotifyEvent.OVERDUE, "", "", since)
     elif judgement.state is ScheduleState.OVERDUE and view.is_stale:
         yield Trouble(NotifyEvent.OVERDUE, STORE, view.fault, onsets.get(NotifyEvent.OVERDUE, now))
     if judgement.state is ScheduleState.WAITS_FOR_RIG and timelapse is not None and timelapse.current is not None:

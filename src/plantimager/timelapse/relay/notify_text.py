@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.pausing import describe_pause, next_to_take
 from plantimager.timelapse.domain.wording import describe_slots, format_local_time
 from plantimager.timelapse.relay.advice import ADVICE, STORE_ADVICE
 from plantimager.timelapse.relay.news import LOSSES, STORE, UNREADABLE
@@ -213,9 +214,10 @@ def _next_slot(view: StoreView, now: datetime) -> Sequence[str]:
     timelapse = view.timelapse
     if timelapse is None or timelapse.next_at is None:
         return ["No slot is scheduled."]
-    following = next(
-        (slot for slot in range(timelapse.next_idx, timelapse.n_slots) if _is_ahead(timelapse, slot, now)), None
-    )
+    first = next_to_take(timelapse)
+    if first is None and timelapse.pause is not None:
+        return [f"No slot is taken: it is {describe_pause(timelapse.pause)}."]
+    following = next((slot for slot in range(first or 0, timelapse.n_slots) if _is_ahead(timelapse, slot, now)), None)
     if following is None:
         return ["No slot is left."]
     return [f"Next slot: {following}, at {format_local_time(timelapse.schedule_times[following], now)}."]
@@ -223,8 +225,9 @@ def _next_slot(view: StoreView, now: datetime) -> Sequence[str]:
 
 def _slots_too_late(timelapse: TimeLapse, now: datetime, *, is_scanning: bool) -> int:
     """Return how many open slots are past their grace period, without the one that is being taken."""
+    first = next_to_take(timelapse)
     slots = itertools.takewhile(
-        lambda slot: timelapse.latest_start(slot) < now, range(timelapse.next_idx, timelapse.n_slots)
+        lambda slot: timelapse.latest_start(slot) < now, () if first is None else range(first, timelapse.n_slots)
     )
     return sum(not timelapse.is_closed(slot) for slot in slots) - is_scanning
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.domain.pausing import next_to_take
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.store.archive import past_scans_of
 
@@ -106,11 +107,17 @@ class ScheduleWatch:
         return Judgement(state) if left <= 0 else Judgement(ScheduleState.UNKNOWN, within=left)
 
     def due_at(self, view: StoreView) -> datetime | None:
-        """Return when the next slot must have its record; ``None`` where there is none, or nobody can write it."""
+        """Return when the next slot must have its record; ``None`` where there is none, or nobody can write it.
+
+        One that falls due in a pause must not: nobody misses it.
+        """
         timelapse, daemon = view.timelapse, view.daemon if view.daemon is not None and view.daemon.is_live else None
         if timelapse is None or not timelapse.state.is_active or (daemon is not None and daemon.degraded):
             return None
-        latest = timelapse.latest_start(timelapse.next_idx)
+        slot = next_to_take(timelapse)
+        if slot is None:  # a person has it paused
+            return None
+        latest = timelapse.latest_start(slot)
         begun = timelapse.current.started_at if timelapse.current is not None else None
         if timelapse.state is TimeLapseState.RUNNING and begun is not None:
             latest = max(latest, begun)
@@ -133,7 +140,9 @@ class ScheduleWatch:
 def waits_for_rig(timelapse: TimeLapse) -> bool:
     """Whether the next slot waits for a rig that isn't ready."""
     record = timelapse.current
-    return record is not None and record.status is RecordStatus.PENDING and record.reason is Reason.RIG_NOT_READY
+    if record is None or timelapse.pause is not None:
+        return False
+    return record.status is RecordStatus.PENDING and record.reason is Reason.RIG_NOT_READY
 
 
 def describe_service(daemon: DaemonFacts | None) -> str:

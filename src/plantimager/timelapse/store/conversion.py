@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct, to_builtins
 
-from plantimager.timelapse.domain.records import Ending, SlotRecord, scan_ids_of
+from plantimager.timelapse.domain.records import Ending, Pause, SlotRecord, scan_ids_of
 from plantimager.timelapse.domain.schedule import to_utc
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.schema import Logbook, Own, Scan, SlotDetails, Store
@@ -91,7 +91,7 @@ _SAME_NAME: Final = tuple(
     name for name in TimeLapse.__struct_fields__ if name in Store.__struct_fields__ and name != "schedule_times"
 )
 """The fields of a `TimeLapse` that are keys of the file; its schedule is long, and converted on its own."""
-_IN_OWN: Final = {"ending": Ending}
+_IN_OWN: Final[Mapping[str, type[Struct]]] = MappingProxyType({"ending": Ending, "pause": Pause})
 """The fields of a `TimeLapse` that are among what is ours in the file, with the domain's types."""
 
 

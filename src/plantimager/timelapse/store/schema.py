@@ -7,7 +7,7 @@ tests follow from these Structs. The file has three levels::
         schedule_times  [time]
         scans           [Scan]        one for each slot that has a record, in the order of the slots
         extra           {             what others keep there, and under one key all that is ours:
-            timelapsed  Own           the logbook, how the timelapse ended, and
+            timelapsed  Own           the logbook, how the timelapse ended, its pause, and
                 slots   {slot: SlotDetails}   what a slot's record holds besides the documented keys of its scan
 
 A field of a domain value has the same name here. One of a slot's record is declared in ``domain/records.py`` alone, in
@@ -207,11 +207,20 @@ class StoredEnding(Struct, frozen=True):
     why: str = ""
 
 
+class StoredPause(Struct, frozen=True):
+    """``extra.timelapsed.pause``."""
+
+    since: Instant
+    who: str = ""
+    until: Instant | None = None
+
+
 class Own(Logbook, frozen=True, forbid_unknown_fields=True):
     """``extra.timelapsed``: the fields of the `Logbook`, and these."""
 
     slots: dict[int, SlotDetails] = field(default_factory=dict)
     ending: StoredEnding | None = None
+    pause: StoredPause | None = None
     digest: Any = None
     """Written with each text, and compared with the text alone (`raw_text`)."""
 

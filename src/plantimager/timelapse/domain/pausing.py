@@ -1,0 +1,89 @@
+"""The pause of a timelapse: a person has its schedule rest, and slots that fall due meanwhile are skipped.
+
+Pure: every instant is an argument. The wall clock rules, also for the end of a pause.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from plantimager.timelapse.domain.closing import close_late
+from plantimager.timelapse.domain.records import MAX_REPEATED_TEXT_BYTES, Pause, scan_ids_of, storable_text
+from plantimager.timelapse.domain.states import Reason, TimeLapseState, Trigger, check_transition
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+
+
+def pause_at(timelapse: TimeLapse, at: datetime) -> Pause | None:
+    """Return the pause in force ``at`` a time; ``None`` where no slot is held back then."""
+    pause = timelapse.pause if timelapse.state.is_active else None
+    return pause if pause is not None and (pause.until is None or at < pause.until) else None
+
+
+def next_to_take(timelapse: TimeLapse) -> int | None:
+    """Return the slot that is taken now or next: in a pause the first one after it, where its end is known.
+
+    Also where it ended while nobody could record that.
+    """
+    pause, following = timelapse.pause, timelapse.next_idx
+    if not timelapse.state.is_active:
+        return None
+    if pause is not None and timelapse.state is TimeLapseState.SCHEDULED:
+        if pause.until is None:
+            return None
+        following = bisect_left(timelapse.schedule_times, pause.until, lo=following)
+    return following if following < timelapse.n_slots else None
+
+
+def describe_pause(pause: Pause) -> str:
+    """Return who has paused, as the records of the slots have it: ``paused by anna``."""
+    return f"paused by {pause.who}"
+
+
+def begin_pause(timelapse: TimeLapse, at: datetime, who: str, until: datetime | None) -> TimeLapse:
+    """Return the value after *paused*: an attempt that runs goes on. Another pause takes the place of the one before.
+
+    So its end can be changed; it began when the first one did.
+    """
+    check_transition(timelapse.state, Trigger.PAUSED)
+    before = pause_at(timelapse, at)
+    pause = Pause(at if before is None else before.since, storable_text(who, MAX_REPEATED_TEXT_BYTES), until)
+    return replace(timelapse, pause=pause)
+
+
+def end_pause(timelapse: TimeLapse) -> TimeLapse:
+    """Return the value after *pause ended*: by a person, or by its time."""
+    check_transition(timelapse.state, Trigger.PAUSE_ENDED)
+    return replace(timelapse, pause=None)
+
+
+def keep_pause(timelapse: TimeLapse, at: datetime) -> TimeLapse:
+    """Return the value by the pause, ``at`` a time: slots that fell due in it are skipped, and it ends if it is over.
+
+    A slot before it that is still open when one in it falls due is skipped with that. During a scan all of it waits.
+    """
+    if timelapse.pause is None or timelapse.state is not TimeLapseState.SCHEDULED:
+        return timelapse
+    timelapse = _skip_paused(timelapse, timelapse.pause, at)
+    is_over = timelapse.state.is_active and pause_at(timelapse, at) is None
+    return end_pause(timelapse) if is_over else timelapse
+
+
+def _skip_paused(timelapse: TimeLapse, pause: Pause, at: datetime) -> TimeLapse:
+    """Return the value in which the slots that fell due in a pause have their final records."""
+    times, first = timelapse.schedule_times, timelapse.next_idx
+    following = bisect_right(times, at, lo=first)
+    if pause.until is not None:
+        following = min(following, bisect_left(times, pause.until, lo=first))
+    if following == first or times[following - 1] < pause.since:
+        return timelapse
+    slots = [slot for slot in range(first, following) if not timelapse.is_closed(slot)]
+    error = {"type": Reason.PAUSED.value, "msg": describe_pause(pause)}
+    names = scan_ids_of(timelapse.id, slots, timelapse.n_slots)
+    return timelapse.close(close_late(timelapse.records, slots, names, [error] * len(slots)), Trigger.SLOTS_LATE)

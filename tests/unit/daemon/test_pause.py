@@ -1,0 +1,116 @@
+"""A pause of the daemon: no slot is taken in it, none is lost beside it, over restarts and outages."""
+
+from __future__ import annotations
+
+from simulation import HOUR, MINUTE, NONE, SECOND, START, Life
+
+from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.drivers.base import Call
+
+EVERY = 10 * MINUTE
+
+
+def pause_for(duration=None):
+    return lambda life: life.pause_for(duration)
+
+
+def test_slots_of_a_pause_are_skipped_at_their_time_and_the_rest_goes_on(rig):
+    """The rig is in standby, and not prepared before the pause is over."""
+    world = rig()
+    world.define(every=EVERY, start=NONE, n=6)
+    world.live((5 * MINUTE, pause_for()), (25 * MINUTE, Life.resume))
+    assert world.statuses() == ["succeeded", "skipped", "skipped", "succeeded", "succeeded", "succeeded"]
+    assert world.reasons()[1:3] == [Reason.PAUSED, Reason.PAUSED]
+    assert [line.at - START for line in world.journal if line.action == "slot_paused"] == [EVERY, 2 * EVERY]
+    prepared = [after for call, after in world.calls() if call == Call.PREPARE]
+    assert not [after for after in prepared if 5 * MINUTE <= after < 25 * MINUTE]
+    assert world.said("paused") == [
+        "tl: paused by anna until timelapsectl resume; slots that fall due meanwhile are skipped"
+    ]
+    assert world.said("pause_ended")[0].startswith("tl: by ben; next slot 3 at ")
+
+
+def test_pause_ends_by_itself(rig):
+    """At the second: the slot then is taken."""
+    world = rig()
+    world.define(every=EVERY, start=NONE, n=4)
+    world.live((5 * MINUTE, pause_for(15 * MINUTE)))
+    assert world.reasons() == [None, Reason.PAUSED, None, None]
+    assert world.scans_at()[1] - 2 * EVERY <= 2 * SECOND, "its rig is prepared when the pause is over"
+    assert world.said("pause_ended")[0].startswith("tl: its time is over; next slot 2 at ")
+
+
+def test_scan_under_way_is_finished(rig):
+    """Only the slots after it are skipped."""
+    world = rig()
+    world.define(every=EVERY, start=MINUTE, n=3)
+    life = world.live((MINUTE + SECOND / 2, pause_for()), (25 * MINUTE, Life.resume))
+    assert world.statuses() == ["succeeded", "skipped", "skipped"]
+    assert "tl: paused until timelapsectl resume; 1 taken" in life.notices.statuses
+
+
+def test_pause_survives_a_power_cut(rig):
+    """It is on disk when it is answered; an outage within it costs nothing but its slots."""
+    world = rig()
+    world.define(every=EVERY, start=NONE, n=6)
+    world.live((5 * MINUTE, pause_for()), (6 * MINUTE, Life.kill))
+    world.live((MINUTE, Life.resume), off=20 * MINUTE)
+    assert world.reasons() == [None, Reason.PAUSED, Reason.PAUSED, None, None, None]
+    assert world.said("resumed")[-1].endswith("; paused by anna until timelapsectl resume")
+
+
+def test_pause_that_ends_while_the_machine_is_off_costs_only_its_own_slots(rig):
+    """What came after it was missed because the rig was off."""
+    world = rig()
+    world.define(every=EVERY, start=NONE, n=8)
+    world.live((5 * MINUTE, pause_for(20 * MINUTE)), (6 * MINUTE, Life.kill))
+    world.live(off=40 * MINUTE)
+    assert world.reasons()[1:5] == [Reason.PAUSED, Reason.PAUSED, Reason.MISSED, Reason.MISSED]
+    assert world.statuses()[5:] == ["succeeded"] * 3
+
+
+def test_newest_of_the_missed_slots_is_not_taken_for_one_of_a_pause(rig):
+    """``missed = "run_latest"`` is about outages."""
+    world = rig(missed="run_latest")
+    world.define(every=EVERY, start=NONE, n=4)
+    world.live((5 * MINUTE, pause_for()), (21 * MINUTE, Life.resume))
+    assert world.reasons() == [None, Reason.PAUSED, Reason.PAUSED, None]
+
+
+def test_manual_command_is_carried_out_in_a_pause_at_any_time(rig):
+    """A person has paused the timelapse for that."""
+    world = rig()
+    world.define(every=EVERY, start=NONE, n=3)
+    asked = []
+    at_the_slot = (EVERY - 5 * SECOND, lambda life: asked.append(life.ask()))
+    world.live((5 * MINUTE, pause_for()), at_the_slot, (HOUR, Life.resume))
+    assert asked[0].answers[0].accepted
+
+
+def test_what_cannot_be_paused_is_refused(rig):
+    """Each refusal has its reason."""
+    world = rig()
+    world.define(every=HOUR, n=2, start=NONE)
+    asked = []
+
+    def ask(*what):
+        return lambda life: asked.append(life.request(*what))
+
+    world.live(
+        (MINUTE, ask("resume", {})),
+        (2 * MINUTE, ask("pause", {"until": START.isoformat()})),
+        (3 * MINUTE, ask("pause", {"until": "tomorrow"})),
+        (4 * MINUTE, ask("pause", {"until": 7})),
+        (5 * MINUTE, ask("pause", {"until": "9999-12-31T23:59:59-14:00"})),
+        (6 * MINUTE, Life.cancel),
+        (7 * MINUTE, ask("pause", {})),
+    )
+    answers = [each.answers[0] for each in asked]
+    assert not any(answer.accepted for answer in answers)
+    words = [answer.message for answer in answers]
+    assert words[0].startswith("tl is not paused; next slot 1 at ")
+    assert "is over; it is" in words[1]
+    assert words[2].startswith("until: not a date and time")
+    assert words[3] == "until: write a text"
+    assert words[4].startswith("until: ")
+    assert words[5] == "there is no active timelapse that could be paused"
