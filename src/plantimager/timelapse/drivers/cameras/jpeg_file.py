@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, Final
 
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ END: Final = b"\xff\xd9"
 
 SCAN: Final = 0xDA
 """The marker of a scan's header; the picture's data follow."""
+_HUFFMAN_TABLES: Final = 0xC4
 _HUFFMAN: Final = (0xC0, 0xC1, 0xC2)
-"""The markers of a picture's header. Of others, which no camera makes, the end of the data can't be checked."""
-_OTHER_HEADERS: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""The markers of tables, and of a picture's header. Of other headers, which no camera has, the end can't be seen."""
+_OTHER_HEADERS: Final = frozenset(range(0xC3, 0xD0)) - {_HUFFMAN_TABLES, 0xC8, 0xCC}
 
 _RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
 _AFTER_DATA: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -75,6 +77,21 @@ def has_whole_header(content: bytes) -> bool:
     with contextlib.suppress(IndexError, struct.error, ValueError):
         return content.startswith(BEGINS) and any(content[start + 1] == SCAN for start, _ in segments(content))
     return False
+
+
+def with_huffman_tables(jpeg: bytes) -> bytes:
+    """Return a frame of a webcam as a file that every program reads: the usual tables are left out of many."""
+    if not has_whole_header(jpeg) or _tables(jpeg):
+        return jpeg
+    usual = io.BytesIO()
+    Image.new("YCbCr", (8, 8)).save(usual, "JPEG")
+    return BEGINS + _tables(usual.getvalue()) + jpeg[2:]
+
+
+def _tables(jpeg: bytes) -> bytes:
+    """Return the segments of a JPEG that have Huffman's tables, up to its first scan."""
+    header = itertools.takewhile(lambda at: jpeg[at[0] + 1] != SCAN, segments(jpeg))
+    return b"".join(jpeg[start:end] for start, end in header if jpeg[start + 1] == _HUFFMAN_TABLES)
 
 
 def require_whole(jpeg: bytes) -> None:
