@@ -11,6 +11,15 @@ import subprocess
 PORT = "/dev/virtio-ports/agent"
 
 
+def run(command: list[str]) -> tuple[int, str, str]:
+    """Return exit code and output of a command; 127, as a shell does, where there is no such program."""
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+    except FileNotFoundError as problem:
+        return 127, "", str(problem)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
 def main() -> None:
     """Answer until the machine ends."""
     with open(PORT, "r+b", buffering=0) as port:  # noqa: PTH123 - a device, read and written without a buffer
@@ -21,9 +30,7 @@ def main() -> None:
                 waiting += port.read(65536)
                 continue
             waiting = rest
-            done = subprocess.run(json.loads(line), check=False, capture_output=True, stdin=subprocess.DEVNULL)
-            output = [text.decode(errors="replace") for text in (done.stdout, done.stderr)]
-            answer = json.dumps([done.returncode, *output]).encode() + b"\n"
+            answer = json.dumps(run(json.loads(line))).encode() + b"\n"
             while answer:
                 answer = answer[port.write(answer) :]
 

@@ -235,6 +235,14 @@ class World:
     """How long the driver says that it is silent in `recover` at most."""
     loses_lines = False
     """Whether a power cut takes along what journald was given in the minutes before it."""
+    is_moved = False
+    """Whether datasets were ever put into another directory."""
+    was_set = False
+    """Whether the wall clock was ever set, or wrong at a boot."""
+    lost_lines = False
+    """Whether the daemon was killed between a save and the lines about it."""
+    forgetful = False
+    """Whether a run ended while the store could not be written: it may be older than the ledger."""
 
     def __init__(self, directory: Path, config: Config | None = None, now: datetime = START) -> None:
         self.directory = directory
@@ -264,14 +272,10 @@ class World:
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
-        self.is_moved = False
-        """Whether datasets were ever put into another directory."""
         self.put_into: dict[str, Path] = {}
         """The directory of a dataset, where a scan put it there."""
         self.finished_at: dict[str, datetime] = {}
         """When their last file was written, by the wall clock."""
-        self.was_set = False
-        """Whether the wall clock was ever set, or wrong at a boot."""
         self.pulled_at: datetime | None = None
         """Since when, by true time, the datasets' disk is away; below its mount point is the root's, writable."""
         self.plugged_at = now
@@ -284,10 +288,6 @@ class World:
         """When each timelapse was accepted, by true time."""
         self.closed_before: set[tuple[str, int]] = set()
         """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
-        self.lost_lines = False
-        """Whether the daemon was killed between a save and the lines about it."""
-        self.forgetful = False
-        """Whether a run ended while the store could not be written: it may be older than the ledger."""
         self.lives: list[Life] = []
         self.judged = 0
         """How many slots were due after the faults had stopped."""

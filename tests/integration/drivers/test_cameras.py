@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from looked_at import encode
 from PIL import Image
 from tree import SUPPORT
 
@@ -212,12 +213,26 @@ def test_v4l2_keeps_16_bits_that_opencv_would_reduce(stand_ins, camera):
 
 def test_v4l2_asks_for_the_bits_of_the_pixel_format_that_is_configured(stand_ins, camera):
     """All pictures of a scan are alike: the first one, too, and those of another format after it."""
-    deep, usual = (int.from_bytes(name, "little") for name in (b"Y16 ", b"MJPG"))
+    deep, usual = (int.from_bytes(name, "little") for name in (b"Y16 ", b"YUYV"))
     top = camera("v4l2", device="rtsp://stand-in", skip=0)
     for _ in range(2):
         with Image.open(io.BytesIO(take(top, exposure(encoding="tiff", fourcc=deep)))) as image:
             assert (image.mode, image.getpixel((0, 0))) == ("I;16", 0x1234)
     assert format_and_size(take(top, exposure(fourcc=usual))) == ("JPEG", (64, 48))
+
+
+def test_v4l2_takes_the_jpegs_of_a_webcam_as_they_are_and_sees_what_its_cable_lost(stand_ins, camera):
+    """OpenCV would paint the missing part grey. A whole one is kept byte by byte, with the tables that webcams omit."""
+    jpegs = int.from_bytes(b"MJPG", "little")
+    top = camera("v4l2", device="rtsp://stand-in", skip=0)
+    with pytest.raises(CameraFault, match="its picture is incomplete or damaged"):
+        take(top, exposure(fourcc=jpegs))
+    whole = take(top, exposure(fourcc=jpegs))
+    with Image.open(io.BytesIO(whole)) as image:
+        assert (image.format, image.size, image.mode) == ("JPEG", (64, 48), "L")
+    assert b"\xff\xc4" in whole
+    made = encode(Image.linear_gradient("L").resize((64, 48)), "JPEG")
+    assert whole.endswith(made[made.index(b"\xff\xda") :])
 
 
 def test_v4l2_drops_frames_from_before_the_request(stand_ins, camera):

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.scan.request import Owner
 
 LOOK_AGAIN: Final = 3600.0
-"""Seconds between two passes where nothing changes: a day passes, or another program fills the disk."""
+"""Seconds between two passes where nothing changes."""
 KEPT_AGAIN: Final = 86_400.0
 """Seconds until a dataset that had to stay is read again."""
 
@@ -227,33 +227,29 @@ class RetentionSink(WorksOnLatest):
         return objection not in {"", before}
 
     def _finish(self, scans: Sequence[TakenScan], gone: list[LedgerEntry]) -> list[str]:
-        """Finish what a kill or the disk has cut off: delete what was begun, and give all else its name back.
-
-        Return what can't be finished now, either.
-        """
+        """Delete what was begun before a kill, give all else its name back, and return what can't be finished now."""
         places = self._places(scans)
         if places == self._tidy:
             return []
         by_name = {removal_name(scan.scan_id, scan.key, self._owner): scan for scan in scans}
         problems = []
-        for directory in places:
-            for aside in [path for path in directory.iterdir() if path.name in by_name]:
-                scan = by_name[aside.name]
-                try:
-                    if scan.key in self._removed.entries or not (aside / RECEIPT).exists():
-                        gone.append(self._finish_one(scan, aside))
-                    else:
-                        put_back(aside, scan)
-                except OSError as problem:
-                    problems.append(f"{aside.name} is left: {describe_refusal(problem)}")
+        for aside in [path for place in places for path in place.iterdir() if path.name in by_name]:
+            scan = by_name[aside.name]
+            try:
+                if scan.key in self._removed.entries or not (aside / RECEIPT).exists():
+                    gone.append(self._finish_one(scan, aside))
+                else:
+                    put_back(aside, scan)
+            except OSError as problem:
+                problems.append(f"{aside.name} is left: {describe_refusal(problem)}")
         self._tidy = None if problems else places
         return problems
 
     def _places(self, scans: Sequence[TakenScan]) -> Mapping[Path, object]:
         """Return the directories of the datasets, each with what changes when a disk is mounted or a scan is taken."""
         directories = {self._host.datasets_of(()), self._host.datasets_of(scan.scan_id for scan in scans)}
-        status = {directory: directory.stat() for directory in directories if directory.is_dir()}
-        return {directory: (now.st_dev, now.st_ino, len(scans)) for directory, now in status.items()}
+        status = {place: place.stat() for place in directories if place.is_dir()}
+        return {place: (now.st_dev, now.st_ino, len(scans)) for place, now in status.items()}
 
     def _finish_one(self, scan: TakenScan, aside: Path) -> LedgerEntry:
         """Record a dataset that was renamed as removed, and delete it."""

@@ -1,65 +1,146 @@
-"""A JPEG's file: its segments, and the form in which decoding it fails where data are missing."""
+"""A JPEG's file: its segments, and whether all data of its picture are there."""
 
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 import re
 import struct
-from typing import Final
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BEGINS: Final = b"\xff\xd8"
 END: Final = b"\xff\xd9"
 
-_SCAN: Final = 0xDA
+SCAN: Final = 0xDA
 """The marker of a scan's header; the picture's data follow."""
-_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""In a scan's data, what doesn't belong to them."""
+_HUFFMAN_TABLES: Final = 0xC4
+_HUFFMAN: Final = (0xC0, 0xC1, 0xC2)
+"""The markers of tables, and of a picture's header. Of other headers, which no camera has, the end can't be seen."""
+_OTHER_HEADERS: Final = frozenset(range(0xC3, 0xD0)) - {_HUFFMAN_TABLES, 0xC8, 0xCC}
 
-_NO_DATA: Final = bytes(64)
-"""Enough for a decoder that looks ahead, and too little for a picture whose data have ended before."""
+_RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
+_AFTER_DATA: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""In a scan's data, what divides them, and what doesn't belong to them."""
+
+_FILLINGS: Final = (
+    b"",
+    bytes.fromhex("5a36c91d72e40b93") * 8,
+    bytes.fromhex("a5c936e28d1bf46c") * 8,
+    bytes.fromhex("b42d67938e51d26a") * 8,
+)
+"""Data that no picture has. The first byte of the second and the third differ in every bit."""
+
+_STEPS: Final = b"\xff\xdb" + struct.pack(">H", 262) + b"".join(bytes([table, 1]) + b"\4" * 63 for table in range(4))
+"""Quantisation tables with which every difference of a coefficient is seen in the pixels."""
+
+_ALL: Final = (1 << 64) - 1
+"""The set of all coefficients of a block."""
 
 
-def segments(jpeg: bytes) -> list[tuple[int, int]]:
-    """Return where each segment begins and ends, up to the header of the first scan.
+def segments(jpeg: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where each segment begins and ends, up to the picture's end; the data of a scan follow its header.
 
     Raises
     ------
-    IndexError, struct.error
+    IndexError, struct.error, ValueError
         The file is damaged.
     """
-    found, at = list[tuple[int, int]](), 2
-    while True:
+    at = 2
+    while jpeg[at : at + 2] != END:
         if jpeg[at + 1] == 0xFF:  # a fill byte
             at += 1
             continue
         (length,) = struct.unpack_from(">H", jpeg, at + 2)
-        found.append((at, at + 2 + length))
-        if jpeg[at + 1] == _SCAN:
-            return found
-        at += 2 + length
+        end = at + 2 + length
+        yield at, end
+        at = _end_of_data(jpeg, end) if jpeg[at + 1] == SCAN else end
+
+
+def _end_of_data(jpeg: bytes, start: int) -> int:
+    """Return where a scan's data end. Raises `ValueError` where nothing ends them."""
+    marker = _AFTER_DATA.search(jpeg, start)
+    if marker is None:
+        raise ValueError("its end is missing")
+    return marker.start()
 
 
 def has_whole_header(content: bytes) -> bool:
     """Whether this is a JPEG whose segments before the picture are whole."""
-    with contextlib.suppress(IndexError, struct.error):
-        return content.startswith(BEGINS) and bool(segments(content))
+    with contextlib.suppress(IndexError, struct.error, ValueError):
+        return content.startswith(BEGINS) and any(content[start + 1] == SCAN for start, _ in segments(content))
     return False
 
 
-def for_strict_decoding(content: bytes) -> bytes:
-    """Return a JPEG such that decoding it fails where data are missing before its end; another file as it is.
+def with_huffman_tables(jpeg: bytes) -> bytes:
+    """Return a frame of a webcam as a file that every program reads: the usual tables are left out of many."""
+    if not has_whole_header(jpeg) or _tables(jpeg):
+        return jpeg
+    usual = io.BytesIO()
+    Image.new("YCbCr", (8, 8)).save(usual, "JPEG")
+    return BEGINS + _tables(usual.getvalue()) + jpeg[2:]
 
-    A decoder that comes to the end too early paints the rest grey. Without an end it asks for more data. A JPEG of
-    several scans keeps its end, which its decoder needs.
+
+def _tables(jpeg: bytes) -> bytes:
+    """Return the segments of a JPEG that have Huffman's tables, up to its first scan."""
+    header = itertools.takewhile(lambda at: jpeg[at[0] + 1] != SCAN, segments(jpeg))
+    return b"".join(jpeg[start:end] for start, end in header if jpeg[start + 1] == _HUFFMAN_TABLES)
+
+
+def require_whole(jpeg: bytes) -> None:
+    """Decode a JPEG as it is, and again with other data behind those of each scan: a whole one needs none of them.
+
+    A decoder that comes to the end too early paints the rest grey, without a word.
 
     Raises
     ------
-    ValueError
-        It has no end.
+    ValueError, OSError
+        Data are missing, or damaged so that it can't be decoded.
+    UnidentifiedImageError
+        It is of a kind of which that can't be seen.
     """
-    if not has_whole_header(content):
-        return content
-    marker = _MARKER.search(content, segments(content)[-1][1])
-    if marker is None:
-        raise ValueError("its end is missing")
-    return content[: marker.start()] + _NO_DATA if marker[0] == END else content
+    scans, copied = list[tuple[bytes, bytes]](), 0
+    sharp = dict[int, int]()  # by component, the coefficients that are there with all their bits
+    try:
+        for start, end in segments(jpeg):
+            marker, body = jpeg[start + 1], jpeg[start + 4 : end]
+            if marker in _OTHER_HEADERS:
+                raise UnidentifiedImageError("its coding is not Huffman's")
+            if marker in _HUFFMAN:
+                sharp = dict.fromkeys(body[6::3], 0)
+            if marker == SCAN:
+                first, last, bits = body[-3:]
+                for component in body[1:-3:2]:
+                    sharp[component] |= 0 if bits & 15 else (2 << last) - (1 << first)
+                data_end = _end_of_data(jpeg, end)
+                restart = bytes([0xFF, 0xD0 + len(_RESTART.findall(jpeg, end, data_end)) % 8])
+                scans.append((jpeg[copied:start] + _STEPS + jpeg[start:data_end], restart))
+                copied = data_end
+    except (IndexError, KeyError, struct.error) as problem:
+        raise ValueError("its end is missing") from problem
+    if any(coefficients != _ALL for coefficients in sharp.values()):
+        raise ValueError("a part of its data is missing")
+    # One of several scans has data of fewer kinds, which two fillings may happen to be alike for.
+    if len({_checksum(scans, filling) for filling in _FILLINGS[: 2 if len(scans) == 1 else None]}) > 1:
+        raise ValueError("its data end too early")
+
+
+def _checksum(scans: list[tuple[bytes, bytes]], filling: bytes) -> int:
+    """Return a number for the pixels of a JPEG; after each scan come its next restart marker and ``filling``."""
+    behind = [filling + restart + filling if filling else b"" for _, restart in scans]
+    file = b"".join([part for (scan, _), more in zip(scans, behind, strict=True) for part in (scan, more)] + [END])
+    checksum = 0
+    with JpegImageFile(io.BytesIO(file)) as image:
+        image.draft("YCbCr", image.size)  # RGB has no place for some differences of colours
+        image.load()
+        for top in range(0, image.height, 64):  # a copy of all would take as much memory again
+            band = image.crop((0, top, image.width, min(top + 64, image.height)))
+            checksum = zlib.crc32(band.tobytes(), checksum)
+    return checksum

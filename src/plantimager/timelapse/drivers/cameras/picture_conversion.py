@@ -48,9 +48,7 @@ def lost_bits(image: ImageFile.ImageFile) -> int:
 def is_misread(image: ImageFile.ImageFile) -> bool:
     """Whether Pillow takes other pixels from a file than it has: from a TIFF of 16 bits, one colour after the other."""
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    bits = tags.get(Base.BitsPerSample, (1,))
-    is_in_doubt = len(bits) > 1 or image.info.get("compression") == "raw"  # the order of a grey one's bytes
-    return tags.get(Base.PlanarConfiguration) == _PLANAR and max(bits) > 8 and is_in_doubt
+    return tags.get(Base.PlanarConfiguration) == _PLANAR and max(tags.get(Base.BitsPerSample, (1,))) > 8
 
 
 def convert(image: Image.Image, size: tuple[int, int], wanted: str, lost: int) -> bytes:

@@ -6,8 +6,8 @@ webcam delivers those that it buffered while the arm moved, and its exposure tak
 scan configuration holds OpenCV's property names without ``CAP_PROP_``, in lower case:
 ``{ exposure = 157, auto_exposure = 1 }``.
 
-OpenCV reduces pixels of 10 to 16 bits to 8. So a camera that gives such is set to ``convert_rgb = 0``, which leaves
-them as they are, unless ``config`` says otherwise.
+OpenCV reduces pixels of 10 to 16 bits to 8, and makes a picture of a JPEG that lost data on its cable. So a camera that
+gives such is set to ``convert_rgb = 0``, which leaves them as they are, unless ``config`` says otherwise.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import cv2
 
 from plantimager.timelapse.drivers.cameras import SKIP
 from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture
+from plantimager.timelapse.drivers.cameras.jpeg_file import with_huffman_tables
 from plantimager.timelapse.drivers.device_access import cure_of_refusal
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 LARGEST: Final = 10_000
 """Pixels of a side that no webcam has: its driver takes the largest size instead."""
 
-DEEP: Final = (b"Y10 ", b"Y12 ", b"Y16 ")
-"""Linux's names of pixel formats with more than 8 bits a pixel."""
+KEPT: Final = (b"Y10 ", b"Y12 ", b"Y16 ", b"MJPG", b"JPEG")
+"""Linux's names of pixel formats that are taken as they are: with more than 8 bits a pixel, or JPEGs."""
 
 MAX_STALE_FRAMES: Final = 30
 """Frames that are dropped at most because they were begun before the request; the kernel buffers four or so."""
@@ -61,9 +62,9 @@ class V4l2Camera(CameraDevice):
         size = {"frame_width": exposure.width or LARGEST, "frame_height": exposure.height or LARGEST}
         if "fourcc" in exposure.config:  # before it is asked for
             self._apply({"fourcc": exposure.config["fourcc"]})
-        gives_more_bits = self._gives_more_bits()
-        depth = {"convert_rgb": int(not gives_more_bits)} if gives_more_bits or "convert_rgb" in self._applied else {}
-        self._apply({**size, **depth, **exposure.config})
+        is_kept = self._gives_what_is_kept()
+        conversion = {"convert_rgb": int(not is_kept)} if is_kept or "convert_rgb" in self._applied else {}
+        self._apply({**size, **conversion, **exposure.config})
         for _ in range(self.options.get("skip", SKIP)):
             self._capture.grab()
         began = time.clock_gettime(time.CLOCK_MONOTONIC)  # the clock by which the kernel dates frames
@@ -73,10 +74,10 @@ class V4l2Camera(CameraDevice):
             if not self._is_stale(began):
                 break
 
-    def _gives_more_bits(self) -> bool:
-        """Whether the pixel format that OpenCV has chosen is one of those that it reduces."""
+    def _gives_what_is_kept(self) -> bool:
+        """Whether the pixel format that OpenCV has chosen is one of those that it would make worse."""
         name = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(8, "little", signed=True)[:4]
-        return self._capture.getBackendName() == "V4L2" and name in DEEP
+        return self._capture.getBackendName() == "V4L2" and name in KEPT
 
     def _is_stale(self, began: float) -> bool:
         """Whether the kernel filled the frame before ``began``; only its own interface dates frames."""
@@ -87,12 +88,14 @@ class V4l2Camera(CameraDevice):
         taken, frame = self._capture.retrieve()
         if not taken:
             raise CameraFault(f"{self._source}: its frame can't be decoded; check what its USB port can supply")
+        reported = {name: self._capture.get(_property(name, 0.0)) for name in self._applied}
+        if frame.shape[0] == 1:  # the bytes of a JPEG
+            return Capture(with_huffman_tables(frame.tobytes()), settings=reported)
         # One of 16 bits would be all white as a JPEG: it is judged as it is.
         encoding = self._encoding if frame.dtype.itemsize == 1 else "tiff"
         encoded, picture = cv2.imencode(f".{encoding}", frame)
         if not encoded:
             raise CameraFault(f"{self._source}: the picture can't be encoded as {self._encoding}")
-        reported = {name: self._capture.get(_property(name, 0.0)) for name in self._applied}
         return Capture(picture.tobytes(), settings=reported)
 
     def require_answer(self) -> None:

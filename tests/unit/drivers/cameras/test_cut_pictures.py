@@ -1,0 +1,117 @@
+"""A picture that was cut off anywhere is refused, also where something has put an end behind what is left."""
+
+import io
+import struct
+from random import Random
+
+import pytest
+from looked_at import encode
+from PIL import Image, ImageChops
+
+from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.pictures import judge
+
+SIZE = (32, 32)
+
+
+def noise(mode):
+    """Return the same noise in each run, less of it in each further colour."""
+    colours = [
+        Image.frombytes("L", SIZE, Random(1).randbytes(32 * 32)).point(lambda value, part=part: 128 + value // part)
+        for part in range(2, 2 + len(mode))
+    ]
+    return Image.merge(mode, colours)
+
+
+COLOURS = noise("RGB")
+GREY = noise("L")
+SMALL, SMALL_GREY = (image.crop((0, 0, 16, 16)) for image in (COLOURS, GREY))
+PLAIN = Image.new("RGB", SIZE, (90, 120, 30))
+
+JPEGS = {
+    "baseline": encode(COLOURS, "JPEG"),
+    "fine": encode(COLOURS.crop((0, 0, 24, 24)), "JPEG", quality=98, subsampling=0),
+    "optimised": encode(COLOURS, "JPEG", optimize=True),
+    "with restarts": encode(COLOURS, "JPEG", restart_marker_blocks=2),
+    "grey": encode(GREY, "JPEG"),
+    "plain": encode(PLAIN, "JPEG", optimize=True),
+    "inks": encode(COLOURS.crop((0, 0, 16, 16)).convert("CMYK"), "JPEG"),
+    "progressive": encode(COLOURS, "JPEG", progressive=True),
+    "progressive, grey": encode(GREY, "JPEG", progressive=True),
+    "progressive, plain": encode(PLAIN, "JPEG", progressive=True),
+    "progressive, with restarts": encode(COLOURS, "JPEG", progressive=True, restart_marker_blocks=3),
+}
+
+OTHERS = {
+    "PNG": encode(SMALL, "PNG"),
+    "PNG with a palette": encode(SMALL.quantize(), "PNG"),
+    "BMP": encode(SMALL, "BMP"),
+    "PPM": encode(SMALL, "PPM"),
+    "GIF": encode(SMALL.quantize(), "GIF"),
+    "WebP": encode(SMALL, "WEBP"),
+    "WebP without loss": encode(SMALL, "WEBP", lossless=True),
+    "TIFF": encode(SMALL, "TIFF"),
+    "TIFF in strips": encode(SMALL, "TIFF", compression="tiff_lzw", tiffinfo={278: 4}),
+    "TIFF of 16 bits": encode(SMALL_GREY.convert("I").convert("I;16"), "TIFF"),
+    "TIFF as a fax": encode(SMALL_GREY.convert("1"), "TIFF", compression="group4"),
+    **{f"TIFF by {name}": encode(SMALL, "TIFF", compression=name) for name in ("tiff_adobe_deflate", "packbits")},
+}
+
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def decode(content):
+    """Return a picture in colours; None where it can't be decoded."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.convert("RGB")
+    except Exception:  # noqa: BLE001 - Pillow's readers raise anything for what is damaged
+        return None
+
+
+def accepted_though_cut(whole, end, encoding):
+    """Return where a picture was cut of which `judge` took what is left, and the box of the pixels that had changed."""
+    asked = Exposure(None, None, encoding, {}, 20.0)
+    judge(whole, asked)
+    as_made, accepted = decode(whole), {}
+    for cut in range(len(whole) - len(end)):
+        left = whole[:cut] + end
+        try:
+            judge(left, asked)
+        except CameraFault:
+            continue
+        changed = ImageChops.difference(decode(left), as_made).getbbox()
+        if changed:
+            accepted[cut] = changed
+    return accepted
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_jpeg_that_is_cut_at_any_byte_and_has_got_an_end_is_refused(name):
+    """A decoder paints grey what is missing, and says nothing; a scan that is missing makes a picture less sharp.
+
+    One that has lost less than its last block of 8 × 8 pixels may pass, where other data happen to look alike.
+    """
+    accepted = accepted_though_cut(JPEGS[name], b"\xff\xd9", "jpeg")
+    width, height = decode(JPEGS[name]).size
+    assert all(left >= width - 8 and top >= height - 8 for left, top, _, _ in accepted.values())
+    assert len(accepted) <= 2
+
+
+@pytest.mark.parametrize("name", JPEGS | OTHERS)
+def test_picture_that_is_cut_at_any_byte_is_refused(name):
+    """What is left is taken only where it has every pixel: the last bytes of some formats say nothing of them."""
+    assert accepted_though_cut((JPEGS | OTHERS)[name], b"", "png") == {}
+
+
+@pytest.mark.parametrize("name", ["PNG", "PNG with a palette"])
+def test_png_that_is_cut_at_any_byte_and_has_got_an_end_is_refused(name):
+    """Its last chunk alone makes no picture whole."""
+    assert accepted_though_cut(OTHERS[name], PNG_END, "png") == {}
+
+
+def test_jpeg_whose_end_cannot_be_seen_is_no_jpeg_for_a_camera():
+    """Arithmetic coding leaves zeros out at its end, and no camera uses it."""
+    arithmetic = JPEGS["baseline"].replace(b"\xff\xc0" + struct.pack(">H", 17), b"\xff\xc9" + struct.pack(">H", 17))
+    with pytest.raises(CameraFault, match="it gives a JPEG file that can't be read; set it to JPEG"):
+        judge(arithmetic, Exposure(None, None, "jpeg", {}, 20.0))
