@@ -11,7 +11,7 @@ _timelapsectl_names() {
 _timelapsectl() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local common='--help --system --user --rig --config'
-    local commands='check preview start pause resume cancel status rig rigs names log timeline verify datasets deliver notify demo'
+    local commands='check preview start amend pause resume cancel status rig rigs names log timeline verify datasets deliver notify demo'
     local actions='check home goto snapshot try lights'
     local word command='' action='' index whose=()
 
@@ -58,6 +58,7 @@ _timelapsectl() {
     '') options="$common --version $commands" ;;
     check | start | resume) options=$common ;;
     preview) options="$common --all" ;;
+    amend) options="$common --yes" ;;
     pause) options="$common --until --for" ;;
     cancel) options="$common --why --yes" ;;
     status) options="$common --json --follow --records -n" ;;

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.domain.amending import amend
 from plantimager.timelapse.domain.pausing import begin_pause, end_pause
 from plantimager.timelapse.domain.states import OnScanFailed, Reason, TimeLapseMode, TimeLapseState, Trigger
 from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -64,6 +65,7 @@ CALLS = MappingProxyType(
         Trigger.EXHAUSTED: lambda t: t.fail_attempt(at(0), FAILURE),
         Trigger.INTERRUPTED: lambda t: t.interrupt(at(0), "why"),
         Trigger.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
+        Trigger.AMENDED: lambda t: amend(t, timelapse(9, schedule_times=(at(8), at(9))), at(0)),
         Trigger.PAUSED: lambda t: begin_pause(t, at(0), "ada", None),
         Trigger.PAUSE_ENDED: end_pause,
         Trigger.CLOCK_SET: lambda t: t.redate(EVERY),

@@ -149,6 +149,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("disk stalls"), seconds(1, 4, 70, 600)),
     st.tuples(st.just("pull"), seconds(1, 30, 500, 7200)),
     st.tuples(st.just("define"), st.sampled_from(["tl", "next", "other"]), seconds(1, 60, 7200), st.integers(1, 3)),
+    st.tuples(st.just("amend"), seconds(1, 60, 600, 7200), st.sampled_from([1, 2, 5])),
     st.tuples(st.just("pause"), st.none() | seconds(1, 50, 70, 600, 7200)),
     st.tuples(st.just("resume")),
     st.tuples(st.just("by hand"), seconds(1, 70, 500), st.sampled_from(["home", "snapshot", "try"])),
@@ -218,7 +219,8 @@ def histories(draw):
 
 
 KINDS = ("shift", "there and back", "suspend", "reload", "cancel", "policy", "disk fills", "disk stalls", "define")
-KINDS += ("pause", "resume", "by hand", "datasets", "pull", "cut", "scans", "hangs", "prepares", "lengths", "saves")
+KINDS += ("amend", "pause", "resume", "by hand", "datasets", "pull", "cut", "scans", "hangs", "prepares", "lengths")
+KINDS += ("saves",)
 
 
 def kind_of(happening: Any) -> str:
@@ -287,6 +289,8 @@ def _happening(event, ahead, cuts):
                 life.reload()
             case ("cancel",):
                 life.cancel()
+            case ("amend", every, n):
+                life.amend(every, n)
             case ("pause", duration):
                 life.pause_for(duration)
             case ("resume",):

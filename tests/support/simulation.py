@@ -619,6 +619,22 @@ class Life:
         """Do what ``timelapsectl cancel`` does."""
         self.request("cancel", {"why": "plants died"})
 
+    def amend(self, every: timedelta, n: int) -> Asked | None:
+        """Do what ``timelapsectl amend`` does, with slots ``every`` so long from now on."""
+        if self.timelapse is None:
+            return None
+        start = self.clock.now() + every
+        text = DEFINITION.format(
+            name=self.timelapse.id,
+            times=f'mode = "interval"\ninterval = {every.total_seconds():g}\nn_shots = {n}\n'
+            f'start_at = "{start.isoformat()}"',
+            warmup="1s", standby_threshold="60s", grace="2min", retries=0, policy="skip_scan",
+        )  # fmt: skip
+        asked = Asked()
+        asked.request = Request("amend", {}, "anna", asked.answers.append, [text.encode()])
+        self.daemon.requests._read(asked.request)  # as the thread does
+        return asked
+
     def pause_for(self, duration: timedelta | None, who: str = "anna") -> Asked:
         """Do what ``timelapsectl pause`` does."""
         self.is_asked_to_pause = True

@@ -1,4 +1,4 @@
-"""`timelapsectl cancel` at a terminal: it asks once, and says what would be lost."""
+"""`timelapsectl cancel` and `amend` at a terminal: each asks once, and says what would be lost or changed."""
 
 import json
 import os
@@ -14,10 +14,10 @@ from daemon_process import PATIENCE
 
 
 @contextmanager
-def at_terminal(host, *arguments, **streams):
-    """Yield `timelapsectl cancel` at a terminal of its own, and the other end of that."""
+def at_terminal(host, *arguments, word="cancel", **streams):
+    """Yield `timelapsectl cancel`, or another, at a terminal of its own, and the other end of that."""
     leader, follower = pty.openpty()
-    command = host.command("cancel", *arguments)
+    command = host.command(word, *arguments)
     where = {"stdin": follower, "stdout": follower, "stderr": follower, **streams}
     process = subprocess.Popen(command, env=host.environment, start_new_session=True, **where)
     os.close(follower)
@@ -54,6 +54,19 @@ def test_cancel_says_what_would_be_lost_and_asks_once(active, answer):
         assert "col0_ld is cancelled" in read_until(terminal, "cancelled")
         assert process.wait(PATIENCE) == 0
     assert state(active) == "cancelled"
+
+
+@pytest.mark.parametrize(("answer", "n_slots"), [("y", 8), ("n", 3)])
+def test_amend_says_what_would_change_and_asks_once(active, answer, n_slots):
+    """Anything but yes leaves the schedule as it is."""
+    path = active.define(interval='"30min"', n_shots=8)
+    with at_terminal(active, path, word="amend") as (process, terminal):
+        asked = read_until(terminal, "[y/N] ")
+        assert "col0_ld: 2 slots to come become 7, the last at " in asked
+        os.write(terminal, f"{answer}\n".encode())
+        read_until(terminal, "is amended" if answer == "y" else "col0_ld is not amended, and goes on")
+        assert process.wait(PATIENCE) == (0 if answer == "y" else 1)
+    assert len(json.loads(active.store.read_text())["schedule_times"]) == n_slots
 
 
 @pytest.mark.parametrize("answer", [b"n\n", b"\n", b"\x04", b"what?\n"], ids=["no", "enter", "end of file", "else"])

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from plantimager.timelapse.channel.control_client import ServerSilent
-from plantimager.timelapse.cli import cancel
+from plantimager.timelapse.cli import cancel, question
 from plantimager.timelapse.cli.parser import parse
 
 
@@ -57,7 +57,7 @@ def test_nobody_to_ask_is_a_refusal(sent, monkeypatch):
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(f"sys.{stream}", io.StringIO())
     monkeypatch.setattr("sys.stdin", Terminal())
-    with pytest.raises(cancel.NobodyToAsk, match="nobody can be asked whether to cancel the timelapse"):
+    with pytest.raises(question.NobodyToAsk, match="nobody can be asked whether to cancel the timelapse"):
         cancel.run_cancel(parse(["cancel"]), None)
     assert sent == []
 

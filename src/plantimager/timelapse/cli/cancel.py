@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.channel.control_client import NotAllowed, NotTheService
 from plantimager.timelapse.cli.daemon_request import request_change
+from plantimager.timelapse.cli.question import is_confirmed
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.support.errors import EXIT_USAGE, StoreUnreadable, TimelapsedError
-from plantimager.timelapse.support.text import format_count, one_line, printable
+from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
+from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -24,12 +22,6 @@ if TYPE_CHECKING:
 
 class NotCancelled(TimelapsedError):
     """The person has thought better of it."""
-
-
-class NobodyToAsk(TimelapsedError):
-    """A person sits at a terminal, and would not see a question."""
-
-    exit_code = EXIT_USAGE
 
 
 def run_cancel(options: argparse.Namespace, session: Session) -> int:
@@ -53,42 +45,27 @@ def run_cancel(options: argparse.Namespace, session: Session) -> int:
         return request_change(session, "cancel", body)  # no daemon takes it: the refusal says why
     except (TimelapsedError, OSError) as unseen:
         if not options.yes:
-            ask_once("the timelapse", [f"what would be lost isn't known: {one_line(str(unseen))}"])
+            _ask("the timelapse", [f"what would be lost isn't known: {one_line(str(unseen))}"])
         return request_change(session, "cancel", body)
     timelapse = snapshot.timelapse if snapshot.daemon is not None else None
     if timelapse is not None and timelapse.state.is_active:
         if not options.yes:
-            ask_once(timelapse.id, _losses(timelapse))
+            _ask(timelapse.id, _losses(timelapse))
         # The request names the timelapse: another one may have begun by the time the daemon reads it.
         body["timelapse_id"] = timelapse.id
     return request_change(session, "cancel", body)
 
 
-def ask_once(name: str, losses: Iterable[str]) -> None:
-    """Ask the person at the terminal whether to cancel; nobody is asked where standard input is none.
+def _ask(name: str, losses: Iterable[str]) -> None:
+    """Ask the person at the terminal whether to cancel.
 
     Raises
     ------
-    NotCancelled
-        The answer isn't yes.
-    NobodyToAsk
-        There is a terminal to read from, and none to write the question to, or it is another process's turn there.
+    NotCancelled, NobodyToAsk
+        As `run_cancel`.
     """
-    if not sys.stdin.isatty():
-        return  # a script, which would hang
-    screen = next((stream for stream in (sys.stderr, sys.stdout) if stream.isatty()), None)
-    if screen is None or _is_in_background(sys.stdin.fileno()):
-        raise NobodyToAsk(f"nobody can be asked whether to cancel {name}", hint="say --yes: timelapsectl cancel --yes")
-    screen.write(printable("\n".join((*losses, "cancel it? this can't be undone [y/N] "))))
-    screen.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if not is_confirmed("cancel", name, losses, "cancel it? this can't be undone"):
         raise NotCancelled(f"{name} is not cancelled, and goes on")
-
-
-def _is_in_background(terminal: int) -> bool:
-    with suppress(OSError):
-        return os.tcgetpgrp(terminal) != os.getpgrp()  # reading would stop this process
-    return False
 
 
 def _losses(timelapse: TimeLapse) -> Iterator[str]:

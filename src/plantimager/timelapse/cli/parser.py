@@ -50,6 +50,10 @@ def build_parser() -> argparse.ArgumentParser:
     start = add("start", "have a timelapse taken up")
     start.add_argument("file", type=Path, metavar="FILE", help="its definition")
 
+    amend = add("amend", "have another definition take the place of what is still to come of the timelapse")
+    amend.add_argument("file", type=Path, metavar="FILE", help="the definition, of the same name")
+    amend.add_argument("--yes", action="store_true", help="don't ask, also at a terminal")
+
     pause = add("pause", "have slots skipped that fall due from now on, until resume; a scan under way is finished")
     end = pause.add_mutually_exclusive_group()
     end.add_argument("--until", metavar="TIME", help="and go on by itself then: 2026-06-22T14:00, or 14:00")

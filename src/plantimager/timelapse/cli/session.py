@@ -29,6 +29,7 @@ SERVICE_COMMANDS: Final = (
     *(
         "check",
         "start",
+        "amend",
         "pause",
         "resume",
         "cancel",

@@ -128,7 +128,7 @@ def _service(snapshot: StatusSnapshot, service: ServiceState) -> dict[str, Any]:
 def _timelapse(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]:
     tally, slots, ending = timelapse.tally, timelapse.schedule_times, timelapse.ending
     pause = pause_at(timelapse, snapshot.at)
-    interval = slots[1] - slots[0] if timelapse.mode is TimeLapseMode.INTERVAL and len(slots) > 1 else None
+    interval = slots[-1] - slots[-2] if timelapse.mode is TimeLapseMode.INTERVAL and len(slots) > 1 else None
     return {
         "id": timelapse.id,
         "mode": timelapse.mode.value,

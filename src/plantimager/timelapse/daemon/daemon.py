@@ -19,6 +19,7 @@ from plantimager.timelapse.channel.control_server import ControlServer
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.channel.served_client import Access
 from plantimager.timelapse.daemon.active_config import ActiveConfig
+from plantimager.timelapse.daemon.amend_intake import AmendIntake
 from plantimager.timelapse.daemon.call_supervisor import CallSupervisor
 from plantimager.timelapse.daemon.common import Common
 from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
@@ -168,15 +169,19 @@ class Daemon:
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, planner, probe, attempts)
         config = ConfigReload(common, probe)
-        pause, manual = PauseIntake(common, planner), ManualIntake(common, probe)
-        requests = RequestHandler(common, self.requests, config, planner, intake, pause, manual)
+        people = (
+            AmendIntake(common, host.places, planner, intake),
+            PauseIntake(common, planner),
+            ManualIntake(common, probe),
+        )
+        requests = RequestHandler(common, self.requests, config, planner, intake, *people)
         notes = log_start_notes(active.datasets, host.places.store.parent)
         shown = StatusAnswer(SideLive(host.live, host.side), keeper)
         status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes))
         judgement = ServiceJudgement(host.places, keeper, clock, host.make_driver, self.requests.report_mistake)
         files = StoredFiles(host.places, self.requests.report_mistake)
         self.requests.begin(
-            read_by={"start": read_start},
+            read_by={"start": read_start, "amend": read_start},
             answered_by={"status": shown.answer, **files.commands, **judgement.commands},
         )
         journal = EventJournal(active, rig)

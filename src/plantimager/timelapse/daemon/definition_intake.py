@@ -115,8 +115,8 @@ class DefinitionIntake:
         schedule = definition.schedule(now)
         if not self._common.active.run_latest:
             check_not_over(definition, schedule, now)
-        self._ask_driver(definition)
-        notes = (*schedule.notes, *self._fit_notes(definition, schedule))
+        self.ask_driver(definition)
+        notes = (*schedule.notes, *self.fit_notes(definition, schedule))
         planned = plan_timelapse(definition, schedule)
         if is_withdrawn():  # the driver and the disks may have taken long
             raise DefinitionRefused(f"{definition.name}: nobody waits for the answer any more, so it is not begun")
@@ -139,7 +139,7 @@ class DefinitionIntake:
         except DiskStalled as stalled:
             raise _NotYet(f"{definition.name} can't start: {self._places.history}: {stalled}") from stalled
 
-    def _ask_driver(self, definition: Definition) -> None:
+    def ask_driver(self, definition: Definition) -> None:
         """Have the driver check whether its rig can make the scans that a definition asks for.
 
         Raises
@@ -159,7 +159,7 @@ class DefinitionIntake:
         if faults:
             raise FaultsFound(faults, definition.source)
 
-    def _fit_notes(self, definition: Definition, schedule: Schedule) -> tuple[str, ...]:
+    def fit_notes(self, definition: Definition, schedule: Schedule) -> tuple[str, ...]:
         """Return what doesn't fit in a schedule, by the driver's estimate or the last scans; as `fit_notes`."""
         driver, name, estimate = self._common.active.driver, self._common.active.config.driver, None
         with suppress(BaseException):  # as above; a driver that can't say is no reason to refuse

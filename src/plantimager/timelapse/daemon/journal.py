@@ -74,6 +74,7 @@ class Action(ReportedAction):
     TIMELAPSE_FAILED = ("timelapse_failed", _ERROR, "c7f9f4b3604f433a9a6f5eb51bc4456d")
     TIMELAPSE_CANCELLED = ("timelapse_cancelled", NOTICE, None)
 
+    AMENDED = ("amended", NOTICE, None)
     PAUSED = ("paused", NOTICE, "8112bebc80804851a4847deb36bd725d")
     PAUSE_ENDED = ("pause_ended", NOTICE, None)
 

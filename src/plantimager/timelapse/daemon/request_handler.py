@@ -19,6 +19,7 @@ from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from plantimager.timelapse.channel.control_request import Request
+    from plantimager.timelapse.daemon.amend_intake import AmendIntake
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
@@ -77,6 +78,7 @@ class RequestHandler:
         config: ConfigReload,
         planner: Planner,
         intake: DefinitionIntake,
+        amend: AmendIntake,
         pause: PauseIntake,
         manual: ManualIntake,
     ) -> None:
@@ -85,6 +87,7 @@ class RequestHandler:
         self._planner, self._intake = planner, intake
         self._handlers = {
             "start": self._start,
+            "amend": amend.accept,
             "pause": pause.pause,
             "resume": pause.resume,
             "cancel": self._cancel,

@@ -149,7 +149,7 @@ class StoreKeeper:
     # --- transitions ----------------------------------------------------------------------------------
 
     def start(self, stored: StoredTimelapse, at: datetime, circumstances: Circumstances = PLAIN) -> bool:
-        """Begin a timelapse, as `commit` goes on with it."""
+        """Begin a timelapse, or one that was amended, as `commit` goes on with it."""
         return self._make_transition(replace(stored, logbook=replace(stored.logbook, saved_at=at)), at, circumstances)
 
     def commit(

@@ -148,7 +148,7 @@ SETTINGS: Final = (
     "on_scan_failed",
     "scan_retries",
 )
-"""The fields of a timelapse that no transition changes."""
+"""The fields of a timelapse that only an amendment changes."""
 
 _ENDINGS: Final[Mapping[TimeLapseState, type[TimelapseEnded]]] = {
     TimeLapseState.COMPLETED: TimelapseCompleted,

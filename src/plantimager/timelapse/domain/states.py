@@ -124,6 +124,7 @@ class Trigger(StrEnum):
     SLOTS_LATE = "slots later than grace"
     INTERRUPTED = "interrupted"
     PAUSED = "paused by the operator"
+    AMENDED = "amended by the operator"
     PAUSE_ENDED = "pause ended"
     CANCELLED = "cancelled by the operator"
     SLOTS_REOPENED = "slots reopened"
@@ -146,6 +147,8 @@ TRANSITIONS: Final[Mapping[tuple[TimeLapseState, Trigger], tuple[TimeLapseState,
         (_S.RUNNING, Trigger.CANCELLED): (_S.CANCELLED,),
         (_S.RUNNING, Trigger.CLOCK_SET): (_S.RUNNING,),
         (_S.SCHEDULED, Trigger.SLOTS_LATE): _AFTER_A_SLOT,
+        (_S.SCHEDULED, Trigger.AMENDED): (_S.SCHEDULED,),
+        (_S.RUNNING, Trigger.AMENDED): (_S.RUNNING,),
         (_S.SCHEDULED, Trigger.PAUSED): (_S.SCHEDULED,),
         (_S.RUNNING, Trigger.PAUSED): (_S.RUNNING,),
         (_S.SCHEDULED, Trigger.PAUSE_ENDED): (_S.SCHEDULED,),

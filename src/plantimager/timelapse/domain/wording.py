@@ -39,10 +39,10 @@ def describe_timelapse(timelapse: TimeLapse) -> str:
 
 
 def describe_mode(mode: TimeLapseMode, slots: Sequence[datetime]) -> str:
-    """Return the mode of a timelapse in words: ``interval, every 30 min``."""
+    """Return the mode of a timelapse in words: ``interval, every 30 min``, which is that of the last slots."""
     words = mode.replace("_", " ")
     if mode is TimeLapseMode.INTERVAL and len(slots) > 1:
-        words += f", every {format_duration(slots[1] - slots[0])}"
+        words += f", every {format_duration(slots[-1] - slots[-2])}"
     return words
 
 

@@ -137,12 +137,15 @@ def _earlier(name: str, held: StoredTimelapse | None, history: Path) -> Iterator
             yield loaded.stored
 
 
-def find_name_clash(definition: Definition, held: StoredTimelapse | None, history: Path) -> str | None:
+def find_name_clash(
+    definition: Definition, held: StoredTimelapse | None, history: Path, n_slots: int | None = None
+) -> str | None:
     """Return which dataset of an earlier timelapse has the name of one of this; None where none has.
 
+    ``n_slots`` is how many slots it comes to have, where that isn't the definition's own number.
     A timelapse of one slot has one dataset, ``NAME``, and another has ``NAME_0`` and so on.
     """
-    name, n_slots = definition.name, definition.n_slots
+    name, n_slots = definition.name, n_slots or definition.n_slots
     several, _, slot = name.rpartition("_")
     if n_slots == 1 and re.fullmatch(_SLOT, slot):
         others = _slots_of(several, held, history)

@@ -68,8 +68,10 @@ class StoredTimelapse(Struct, frozen=True):
 
     def with_configuration(self, configuration: Mapping[str, Any]) -> StoredTimelapse:
         """Return the value with a scan configuration where it had none: the store alone must be enough to resume."""
-        if self.configuration is not None or not configuration:
-            return self
+        return self if self.configuration is not None or not configuration else self.reconfigured(configuration)
+
+    def reconfigured(self, configuration: Mapping[str, Any]) -> StoredTimelapse:
+        """Return the value with another scan configuration."""
         extra = {**self.kept.extra, CONFIG_SNAPSHOT: dict(configuration)}
         return replace(self, kept=replace(self.kept, extra=extra), exact=self.exact and is_exact(extra))
 
