@@ -48,7 +48,8 @@ class HttpExchanges:
     def __init__(self, timeout: float, clock: Clock, rate: float | None = None, **options: Any) -> None:
         """Take the time-out of each wait, the rate at which the caller sends at most, and options of `httpx.Client`."""
         self.timeout, self.clock, self._speed = timeout, clock, least_speed(rate)
-        self._options, self._made = options, list[httpx.Client]()
+        self._options = options
+        self._made: httpx.Client | None = None
         self._sockets: list[socket.socket] = []
 
     @contextmanager
@@ -83,17 +84,17 @@ class HttpExchanges:
         httpx.UnsupportedProtocol
             The address is none, or what the environment says of proxies and certificates can't be used.
         """
-        if not self._made:
+        if self._made is None:
             try:
-                self._made.append(httpx.Client(timeout=self.timeout, **self._options))
+                self._made = httpx.Client(timeout=self.timeout, **self._options)
             except httpx.InvalidURL:  # its words repeat what may be a part of a proxy's password
                 raise httpx.UnsupportedProtocol("the url, or a proxy's in the environment, is none") from None
             except (ValueError, ImportError, OSError) as problem:
                 sentence = f"the environment's proxy or SSL_CERT_FILE can't be used: {problem}"
                 raise httpx.UnsupportedProtocol(sentence) from None
             # A small answer stays small, and a length is the file's.
-            self._made[0].headers["Accept-Encoding"] = "identity"
-        return self._made[0]
+            self._made.headers["Accept-Encoding"] = "identity"
+        return self._made
 
     def _by_clock(self, problem: httpx.HTTPError) -> httpx.HTTPError:
         """Return a fault; one of a certificate's time names the clock, which may be the wrong one."""
@@ -115,8 +116,8 @@ class HttpExchanges:
 
     def close(self) -> None:
         """Close the connection."""
-        for client in self._made:
-            client.close()
+        if self._made is not None:
+            self._made.close()
 
     def _trace(self, event: str, about: dict[str, Any]) -> None:
         """Take note of connections as httpx makes them, and leave nothing of a request on its way that has failed."""
