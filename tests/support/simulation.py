@@ -233,6 +233,10 @@ class World:
     """How long the driver says that it is silent in `recover` at most."""
     loses_lines = False
     """Whether a power cut takes along what journald was given in the minutes before it."""
+    is_moved = False
+    """Whether datasets were ever put into another directory."""
+    lost_lines = False
+    """Whether the daemon was killed between a save and the lines about it."""
 
     def __init__(self, directory: Path, config: Config | None = None, now: datetime = START) -> None:
         self.directory = directory
@@ -262,8 +266,6 @@ class World:
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
-        self.is_moved = False
-        """Whether datasets were ever put into another directory."""
         self.put_into: dict[str, Path] = {}
         """The directory of a dataset, where a scan put it there."""
         self.finished_at: dict[str, datetime] = {}
@@ -282,8 +284,6 @@ class World:
         """When each timelapse was accepted, by true time."""
         self.closed_before: set[tuple[str, int]] = set()
         """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
-        self.lost_lines = False
-        """Whether the daemon was killed between a save and the lines about it."""
         self.forgetful = False
         """Whether a run ended while the store could not be written: it may be older than the ledger."""
         self.lives: list[Life] = []
