@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from pathlib import Path
@@ -56,12 +55,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("timelapsed")
     group.addoption(STRICT, action="store_true", help="a skipped test is a failure")
     group.addoption(ALLOWED, action="append", default=[], metavar="WORD", help="unless its reason has this word")
-
-
-def pytest_collection_finish() -> None:
-    """Keep the search for garbage away from what is loaded by now: thousands of tests, which stay to the end."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
