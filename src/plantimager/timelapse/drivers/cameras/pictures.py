@@ -19,8 +19,6 @@ from plantimager.timelapse.drivers.cameras.base import CameraFault
 from plantimager.timelapse.drivers.cameras.picture_conversion import convert, is_misread, lost_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from plantimager.timelapse.drivers.cameras.base import Exposure
 
 READ: Final = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
@@ -63,9 +61,6 @@ _SAMPLES, _PLANES = 277, 284
 
 _STRIP_LENGTHS: Final = 279
 """The TIFF tag that is one of the last in a directory."""
-
-_PARTS: Final = ((273, _STRIP_LENGTHS), (324, 325))
-"""TIFF tags: where the strips or the tiles of the picture begin, and how long they are."""
 
 _TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*")
 
@@ -253,15 +248,12 @@ def _require_end(content: bytes, image: Image.Image) -> None:
             if zlib.crc32(content[at + 4 : end]).to_bytes(4, "big") != content[end : end + 4]:
                 raise ValueError("its end is missing")
             at = end + 4
-    tags: Mapping[int, tuple[int, ...]] = getattr(image, "tag_v2", {})
-    ends = [sum(part) for at, long in _PARTS for part in zip(tags.get(at, ()), tags.get(long, ()), strict=False)]
     if content[:4] in _TIFF_BEGINNINGS:
         order = _order(content)
         (start,) = struct.unpack_from(f"{order}I", content, 4)
         (entries,) = struct.unpack_from(f"{order}H", content, start)
-        ends.append(start + 2 + 12 * entries + 4)
-    if max(ends, default=0) > len(content):
-        raise ValueError("its end is missing")
+        if start + 2 + 12 * entries + 4 > len(content):
+            raise ValueError("its end is missing")
 
 
 def _text_of(content: bytes) -> str | None:
