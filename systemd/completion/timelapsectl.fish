@@ -56,7 +56,7 @@ complete -c timelapsectl -n '__timelapsectl_at' -a status -d 'show how the timel
 complete -c timelapsectl -n '__timelapsectl_at' -a log -d 'show the daemon\'s lines in the journal'
 complete -c timelapsectl -n '__timelapsectl_at' -a timeline -d 'draw the slots, planned against taken: a row a day, a mark a slot'
 complete -c timelapsectl -n '__timelapsectl_at' -a verify -d 'look for damage in store, archive and datasets; nothing is changed'
-complete -c timelapsectl -n '__timelapsectl_at' -a datasets -d 'bring earlier datasets to what PlantDB\'s server shows'
+complete -c timelapsectl -n '__timelapsectl_at' -a datasets -d 'bring datasets of earlier versions to the present layout'
 complete -c timelapsectl -n '__timelapsectl_at' -a deliver -d 'show what the relay has delivered, and what waits'
 complete -c timelapsectl -n '__timelapsectl_at' -a notify -d 'show which messages and heartbeat the relay sends, or send a test'
 complete -c timelapsectl -n '__timelapsectl_at' -a rig -d 'try the rig by hand, between scans'

@@ -34,6 +34,11 @@ def test_log_has_help_of_its_own(capsys):
     assert "SLOT=7" in capsys.readouterr().out
 
 
+def test_help_says_when_a_user_means_the_system_service():
+    """As the manual does: that of a user who has none of their own."""
+    assert "or the system service's again where they have none" in build_parser().format_help()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

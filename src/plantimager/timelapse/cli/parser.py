@@ -16,7 +16,8 @@ DESCRIPTION: Final = "See and control the timelapse that the timelapsed service 
 
 EPILOG: Final = """\
 Whose timelapse: that of the directory in XDG_DATA_HOME if that is set; else root's is the system
-service's, and everybody else's their own. --system and --user choose explicitly.
+service's, and everybody else's their own, or the system service's again where they have none.
+--system and --user choose explicitly.
 
 exit status: 0 done, 1 failed or refused, 2 usage, 69 the daemon is not there,
 78 a file or a name is at fault, 130 interrupted by Ctrl-C
@@ -86,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     timeline.add_argument("--svg", type=Path, metavar="FILE", help="as a picture into this file; - is standard output")
 
     add("verify", "look for damage in store, archive and datasets; nothing is changed")
-    _add_datasets(add("datasets", "bring earlier datasets to what PlantDB's server shows"))
+    _add_datasets(add("datasets", "bring datasets of earlier versions to the present layout"))
     deliver = add("deliver", "show what the relay has delivered, and what waits")
     again = deliver.add_mutually_exclusive_group()
     again.add_argument("--retry", action="store_true", help="try again at once what waits, and what was refused")
