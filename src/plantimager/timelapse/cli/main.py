@@ -62,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from plantimager.timelapse.cli.session import SERVICE_COMMANDS, open_session  # noqa: PLC0415 - usage errors are shown without it
+    from plantimager.timelapse.cli.session import OF_NO_SERVICE, open_session  # noqa: PLC0415 - usage errors are shown without it
 
     session = open_session(options)
-    if options.rig is not None and options.command in SERVICE_COMMANDS and options.command not in WITHOUT_A_RIG:
+    if options.rig is not None and options.command not in (*OF_NO_SERVICE, *WITHOUT_A_RIG):
         from plantimager.timelapse.cli.known_rigs import check_rig_is_known  # noqa: PLC0415 - only where one is named
 
         check_rig_is_known(session)

@@ -25,25 +25,8 @@ if TYPE_CHECKING:
 SYSTEM_STORAGE: Final = Path("/var/lib") / APPLICATION
 """The storage directory of the system service."""
 
-SERVICE_COMMANDS: Final = (
-    *(
-        "check",
-        "start",
-        "amend",
-        "pause",
-        "resume",
-        "cancel",
-        "status",
-        "log",
-        "timeline",
-        "verify",
-        "rig",
-        "datasets",
-        "deliver",
-    ),
-    *("names", "preview", "notify"),
-)
-"""The commands that ask a service or show what it does."""
+OF_NO_SERVICE: Final = ("rigs", "demo")
+"""The commands that are about no one service; all others ask one, or show what it does."""
 
 UNIT: Final = "plant-imager-timelapsed"
 
@@ -114,7 +97,7 @@ def open_session(options: argparse.Namespace) -> Session:
     requested = Scope(options.scope) if options.scope else None
     scope = choose_scope(environment, requested, os.getuid())
     places = session_places(scope, environment, rig=options.rig, config_file=options.config)
-    if requested is None and options.command in SERVICE_COMMANDS and is_for_the_machine(scope, places, SYSTEM_STORAGE):
+    if requested is None and options.command not in OF_NO_SERVICE and is_for_the_machine(scope, places, SYSTEM_STORAGE):
         scope = Scope.SYSTEM
         places = session_places(scope, environment, rig=options.rig, config_file=options.config)
     return Session(
