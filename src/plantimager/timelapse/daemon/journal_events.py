@@ -1,4 +1,4 @@
-"""The journal's sentences for the events of a timelapse; no other module words them.
+"""The journal's sentences for the events of a timelapse; no other module words one, except for an amendment's.
 
 A line is written when its transition is on disk, and when the daemon has acted on it.
 """
@@ -42,7 +42,8 @@ READY_AFTER: Final = timedelta(seconds=10)
 """How long after its beginning an attempt counts as one that the driver was ready for; most drivers know at once."""
 
 SILENT: Final = (events.AttemptRedated, events.DraftFound, events.TimelapseAmended)
-"""Events without a line: the clock that was set has had its own, and so has an attempt that stays failed."""
+"""Events without a line here: the clock that was set has had its own, and so has an attempt that stays failed; that of
+an amendment is written by `AmendIntake`, which knows its file and its notes."""
 
 
 class EventJournal:

@@ -333,6 +333,14 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         records = reopen(self.records, reopened)
         return self._with(Trigger.SLOTS_REOPENED, TimeLapseState.SCHEDULED, records=records, next_idx=min(reopened))
 
+    def close(self, done: Iterable[SlotRecord], event: Trigger) -> TimeLapse:
+        """Return the value in which slots have their final records, and the next open one is next, if there is one."""
+        done = list(done)
+        records = self._and(*done)
+        following = self._open_from(done[-1].slot + 1, records)
+        state = TimeLapseState.SCHEDULED if following < self.n_slots else TimeLapseState.COMPLETED
+        return self._with(event, state, records=records, next_idx=following)
+
     # --- the steps of a transition -----------------------------------------------------------
 
     def _running(self, event: Trigger) -> SlotRecord:
@@ -368,14 +376,6 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         while slot < self.n_slots and (record := records.get(slot)) is not None and record.status.is_final:
             slot += 1
         return slot
-
-    def close(self, done: Iterable[SlotRecord], event: Trigger) -> TimeLapse:
-        """Return the value in which slots have their final records, and the next open one is next, if there is one."""
-        done = list(done)
-        records = self._and(*done)
-        following = self._open_from(done[-1].slot + 1, records)
-        state = TimeLapseState.SCHEDULED if following < self.n_slots else TimeLapseState.COMPLETED
-        return self._with(event, state, records=records, next_idx=following)
 
     def _end(
         self, state: TimeLapseState, event: Trigger, done: Iterable[SlotRecord], ending: Ending, reason: Reason

@@ -146,13 +146,13 @@ class Sum(NamedTuple):
 
 
 def sum_of(piece: bytes) -> Sum:
-    """Return that of a piece."""
+    """Return the `Sum` of a piece of text."""
     digest = adler32(piece, 0)
     return Sum(digest & 0xFFFF, digest >> 16, len(piece))
 
 
 def total(pieces: Iterable[Sum]) -> Sum:
-    """Return that of pieces one after the other."""
+    """Return the `Sum` of pieces that follow each other."""
     lows, highs, lengths = zip(Sum(0, 0, 0), *pieces, strict=True)
     high: int = sum(highs) + sum(map(mul, lengths[1:], accumulate(lows)))
     return Sum(sum(lows) % _MODULUS, high % _MODULUS, sum(lengths))

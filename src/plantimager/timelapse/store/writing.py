@@ -1,8 +1,9 @@
 """Writing a store again and again: a save encodes what its transition changed, and nothing else.
 
-The schedule never changes, and a transition changes one record of thousands. So the texts of the long lists are kept,
-and only the block of neighbours with a changed record in it is made again: records that evolved from those written last
-share with them what did not change (`ChunkedMap`). Joined, the pieces are byte for byte the text of one plain dump.
+A transition changes one record of thousands, and the schedule only where it is an amendment, after which all is made
+again. So the texts of the long lists are kept, and only the block of neighbours with a changed record in it is made
+again: records that evolved from those written last share with them what did not change (`ChunkedMap`). Joined, the
+pieces are byte for byte the text of one plain dump.
 """
 
 from __future__ import annotations
