@@ -118,11 +118,6 @@ def _ask_service(
 
     None stands for what can't be sent. Beside it is what the relay lacks in the same environment; None where the
     configuration names no sink.
-
-    Raises
-    ------
-    _NotJudged
-        There is no answer.
     """
     contents: dict[Path, bytes] = {}
     for path in definitions:

@@ -24,15 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_datasets(options: argparse.Namespace, session: Session) -> int:
-    """Migrate every dataset of a directory; name those that stay as they are. Return 1 where one is damaged.
-
-    Raises
-    ------
-    TimelapsedError
-        Another migration is at work in that directory.
-    OSError
-        The directory can't be read, or not be written.
-    """
+    """Migrate every dataset of a directory; name those that stay as they are. Return 1 where one is damaged."""
     named = read_daemon_config(session.places.find_config())[0].datasets if options.directory is None else None
     directory = options.directory or session.places.datasets_in(named)
     owned = session.store.parent if options.directory is None else directory

@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 
 
 def run_deliver(options: argparse.Namespace, session: Session) -> int:
-    """Show the targets with their ledgers, or have the relay change those.
-
-    Raises
-    ------
-    TimelapsedError
-        There is no target, no ledger has what is to be forgotten, or the relay doesn't run or answer.
-    OSError
-        A ledger can't be read.
-    """
+    """Show the targets with their ledgers, or have the relay change those."""
     if options.retry:
         said = [ask_relay(session, "retry", {}).message]
     elif options.forget is not None:
@@ -43,13 +35,7 @@ def run_deliver(options: argparse.Namespace, session: Session) -> int:
 
 
 def _by_files(session: Session) -> Iterator[str]:
-    """Yield what the files say where the relay doesn't run.
-
-    Raises
-    ------
-    RelayNotThere
-        They are closed to this user.
-    """
+    """Yield what the files say where the relay doesn't run."""
     targets = read_config(session.places.find_config()).deliver
     if not targets:
         raise TimelapsedError("no target is configured", hint="write a table [relay.deliver.NAME] in timelapsed.toml")

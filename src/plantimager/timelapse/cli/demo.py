@@ -47,15 +47,7 @@ class Cut(Struct, frozen=True):
 
 
 def run_demo(_: argparse.Namespace, session: Session) -> int:
-    """Show the demo; return 1 if one of its claims isn't true.
-
-    Raises
-    ------
-    DemoFailed
-        It could not be shown to its end.
-    OSError
-        Its directory can't be made.
-    """
+    """Show the demo; return 1 if one of its claims isn't true."""
     _end_like_ctrl_c()
     home = Home.make(session.environment)
     screen = session.screen

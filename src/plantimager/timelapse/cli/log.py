@@ -30,13 +30,7 @@ CURE: Final = "keep it with systemd/install --persistent-journal, or Storage=per
 
 
 def run_log(options: argparse.Namespace, session: Session) -> int:
-    """Replace this process by journalctl; doesn't return.
-
-    Raises
-    ------
-    TimelapsedError
-        There is no journal of that daemon, or no journalctl.
-    """
+    """Replace this process by journalctl; doesn't return."""
     command = journal_command(session, options.arguments)
     if shutil.which(command[0]) is None:
         raise TimelapsedError(

@@ -32,7 +32,13 @@ SUDO_HINT: Final = "try it with sudo"
 
 class _Command(Protocol):
     def __call__(self, options: argparse.Namespace, session: Session) -> int:
-        """Carry the command out and return the exit code."""
+        """Carry the command out and return the exit code.
+
+        Raises
+        ------
+        TimelapsedError, OSError
+            It failed, or was refused: `main` shows why, with the hint, and ends with the exit code of that error.
+        """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

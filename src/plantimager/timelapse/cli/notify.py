@@ -19,13 +19,7 @@ PATIENCE: Final = 30.0
 
 
 def run_notify(options: argparse.Namespace, session: Session) -> int:
-    """Show what is set up, or have a test message sent and say what became of it.
-
-    Raises
-    ------
-    TimelapsedError
-        Nothing is set up, or the relay doesn't run or answer.
-    """
+    """Show what is set up, or have a test message sent and say what became of it."""
     try:
         status = relay_status(session)
     except RelayNotThere:
@@ -43,13 +37,7 @@ def run_notify(options: argparse.Namespace, session: Session) -> int:
 
 
 def _check_configured(session: Session, *, is_test: bool) -> None:
-    """Refuse where the configuration can be read and has no messages: then no relay helps.
-
-    Raises
-    ------
-    TimelapsedError
-        It has none.
-    """
+    """Refuse where the configuration can be read and has no messages: then no relay helps."""
     with suppress(ConfigurationError, OSError):
         settings = read_config(session.places.find_config()).relay
         if settings.notify is None and (is_test or settings.heartbeat is None):

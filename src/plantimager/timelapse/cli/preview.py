@@ -37,13 +37,7 @@ FIRST_SLOTS: Final = 4
 
 
 def run_preview(options: argparse.Namespace, session: Session) -> int:
-    """Show the schedule.
-
-    Raises
-    ------
-    TimelapsedError
-        There is no definition, or it has faults.
-    """
+    """Show the schedule."""
     path = options.file or session.places.find_definition()
     if path is None:
         where = " or ".join(str(directory) for directory in session.places.config_directories)

@@ -27,17 +27,7 @@ _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 
 def run_rig(options: argparse.Namespace, session: Session) -> int:
-    """Carry a manual command out and show its outcome; return 1 if a part doesn't answer.
-
-    Raises
-    ------
-    ManualCommandRefused, DriverError, DriverBroken
-        A scan comes first, the rig can't do it, or the driver doesn't offer it or fails.
-    TimelapsedError
-        No daemon has answered.
-    OSError
-        A picture can't be written.
-    """
+    """Carry a manual command out and show its outcome; return 1 if a part doesn't answer."""
     command = _read_command(options)
     answer = ask_daemon(session, "rig", command.body(), is_in_progress=lambda: _is_in_progress(session))
     if not answer.accepted:

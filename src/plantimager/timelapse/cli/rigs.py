@@ -67,13 +67,7 @@ class RigReport(Struct, frozen=True, kw_only=True):
 
 
 def run_rigs(options: argparse.Namespace, session: Session) -> int:
-    """Show every rig of this host, or of the scope that the options name.
-
-    Raises
-    ------
-    RigUnknown
-        There is none of the name that the options have.
-    """
+    """Show every rig of this host, or of the scope that the options name."""
     reports = [_report(*found) for found in _find_sessions(session, options.scope, options.rig)]
     if options.rig is not None and not reports:
         check_rig_is_known(session)

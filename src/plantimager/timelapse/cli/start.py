@@ -24,19 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_start(options: argparse.Namespace, session: Session) -> int:
-    """Have a definition taken up.
-
-    Raises
-    ------
-    FileUnusable, FaultsFound
-        The definition has faults.
-    DefinitionRefused
-        It can't be taken up now.
-    NotSaved
-        It is taken up, but that is not on disk yet.
-    TimelapsedError
-        No daemon has answered.
-    """
+    """Have a definition taken up."""
     now = session.clock.now()
     file = load_toml(options.file)
     definition = definition_of(file)

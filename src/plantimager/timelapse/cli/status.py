@@ -59,13 +59,7 @@ CURSOR_HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 def run_status(options: argparse.Namespace, session: Session) -> int:
-    """Show the status.
-
-    Raises
-    ------
-    StoreUnreadable, StoreCorrupt
-        The store can't be shown.
-    """
+    """Show the status."""
     if options.follow:
         return _follow(options, session)
     try:

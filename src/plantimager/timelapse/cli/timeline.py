@@ -57,15 +57,7 @@ MAX_COLUMNS_PER_TICK: Final = 12
 
 
 def run_timeline(options: argparse.Namespace, session: Session) -> int:
-    """Draw the timeline.
-
-    Raises
-    ------
-    TimelapsedError
-        There is no such timelapse, or its store can't be read.
-    OSError
-        The picture can't be written.
-    """
+    """Draw the timeline."""
     snapshot = _find_snapshot(options.name, session)
     if snapshot.timelapse is None:
         session.screen.write(f"no timelapse in {snapshot.store}; define one with timelapsectl start FILE")

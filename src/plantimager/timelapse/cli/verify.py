@@ -86,13 +86,7 @@ def _look(session: Session) -> Iterator[Inspection]:
 
 
 def _look_at_files(session: Session) -> tuple[list[Inspection], TimeLapse | None]:
-    """Return what is found in store, ``.bak`` and archive, and the present timelapse.
-
-    Raises
-    ------
-    PermissionError, StoreUnreadable
-        This user may not read them.
-    """
+    """Return what is found in store, ``.bak`` and archive, and the present timelapse."""
     store = follow_link(session.store)
     looks = [inspect_store(path) for path in (store, backup_path(store))]
     with suppress(FileNotFoundError):
@@ -199,11 +193,6 @@ def _delivered(session: Session, timelapse: TimeLapse) -> Mapping[str, str]:
     """Return where the datasets are that the relay has delivered, in words, by their scan ids.
 
     Those that it has removed here are named by its ledger of these; where that is lost, those of the targets say it.
-
-    Raises
-    ------
-    TimelapsedError, OSError
-        The ledgers are closed to this user, and the relay doesn't say it.
     """
     where: dict[str, str] = {}
     by_key = {dataset_key(r.scan_id, timelapse.schedule_times[r.slot]): r.scan_id for r in timelapse.records.values()}

@@ -344,13 +344,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     # --- the steps of a transition -----------------------------------------------------------
 
     def _running(self, event: Trigger) -> SlotRecord:
-        """Return the record of the running attempt.
-
-        Raises
-        ------
-        IllegalTransition
-            No attempt is running.
-        """
+        """Return the record of the running attempt."""
         check_transition(self.state, event)
         record = self.current
         if record is None or record.status is not RecordStatus.RUNNING:

@@ -140,13 +140,7 @@ def _any_pending_is_over(scans: Sequence[Scan]) -> bool:
 
 
 def _decode_older(text: bytes, path: Path, zone: tzinfo | None) -> _Contents:
-    """Return the contents of a file in any spelling.
-
-    Raises
-    ------
-    StoreCorrupt
-        It holds no timelapse.
-    """
+    """Return the contents of a file in any spelling."""
     read = read_object(text, path)
     rewritten, notes = rewrite(read.value, zone)
     known, unknown_keys = split_known(rewritten, Store)
