@@ -8,10 +8,11 @@ is beside the control socket instead, in memory: then above all somebody has to 
 from __future__ import annotations
 
 import contextlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.domain.absence import LastSign
+from plantimager.timelapse.support.clock import boot_time
 from plantimager.timelapse.support.durable import read_regular, replace_file
 from plantimager.timelapse.support.json_text import dumps, loads
 
@@ -106,7 +107,7 @@ def read_last_sign(store: Path) -> LastSign:
 
 def last_seen(sign: LastSign, logbook: Logbook, clock: Clock) -> LastSign:
     """Return the last sign of life of the daemon that wrote a store, or of its machine in an earlier boot."""
-    kept_at, booted_at = clock.evidence().kept_at, clock.now() - timedelta(seconds=clock.since_boot())
+    kept_at, booted_at = clock.evidence().kept_at, boot_time(clock)
     of_that_boot = kept_at is not None and kept_at < booted_at and logbook.boot_id not in (None, clock.boot_id())
     others = [at for at in (logbook.saved_at, kept_at if of_that_boot else None) if at is not None]
     latest = max(others, default=None)

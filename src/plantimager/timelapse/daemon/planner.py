@@ -13,7 +13,7 @@ from plantimager.timelapse.domain.power import RigWait, rig_wait_after, should_s
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import describe_next_slot, format_local_time
 from plantimager.timelapse.drivers.base import Call
-from plantimager.timelapse.support.clock import MIN_STEP
+from plantimager.timelapse.support.clock import MIN_STEP, boot_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +171,7 @@ class Planner:
         shift, self._shift = self._shift, timedelta(0)
         if shift or self._is_behind:  # forward, too: it may have been further ahead meanwhile, during a save
             timelapse = timelapse.reopen_slots(now)
-        self._judged_by = self._booted_at
+        self._judged_by = boot_time(self._clock)
         timelapse = keep_pause(timelapse, now)
         run_latest, unshifted = self._active.run_latest, now - max(shift, timedelta(0))
         reason, cause, pause = Reason.MISSED, absence, pause_at(timelapse, now)
@@ -209,14 +209,9 @@ class Planner:
         return step
 
     @property
-    def _booted_at(self) -> datetime:
-        """The time of the machine's boot by the clock as it is set now."""
-        return self._clock.now() - timedelta(seconds=self._clock.since_boot())
-
-    @property
     def _is_behind(self) -> bool:
         """Whether the clock is behind the one that the schedule was last judged by."""
-        return self._judged_by is not None and self._judged_by - self._booted_at >= MIN_STEP
+        return self._judged_by is not None and self._judged_by - boot_time(self._clock) >= MIN_STEP
 
     @property
     def run_latest(self) -> bool:

@@ -14,6 +14,7 @@ from plantimager.timelapse.domain.absence import find_absence
 from plantimager.timelapse.domain.schedule import EARLIEST
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.schema import is_safe_name
+from plantimager.timelapse.support.clock import boot_time
 from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
@@ -44,10 +45,6 @@ class PreviousRun:
         """When this daemon began, by the wall clock as it is now: then it may have been wrong."""
         return self._clock.now() - timedelta(seconds=self._clock.since_boot() - self._over_since_boot)
 
-    @property
-    def _booted_at(self) -> datetime:
-        return self._clock.now() - timedelta(seconds=self._clock.since_boot())
-
     def describe_cut(self, logbook: Logbook) -> str:
         """Return what cut a scan off, to follow "when"."""
         if logbook.boot_id is None:
@@ -65,7 +62,7 @@ class PreviousRun:
         not_running = (over_at, "the daemon was not running")
         if logbook.boot_id == self._clock.boot_id():
             return [not_running]
-        booted_at, saved_at = self._booted_at, logbook.saved_at
+        booted_at, saved_at = boot_time(self._clock), logbook.saved_at
         is_boot_known = saved_at is None or booted_at > saved_at
         off_until = booted_at if is_boot_known and over_at - booted_at >= START_TIME else over_at
         return [(off_until, "the rig was off"), not_running]

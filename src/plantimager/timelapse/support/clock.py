@@ -115,6 +115,11 @@ class Clock(Protocol):
         """Close the file descriptors. Call it once, as the last method."""
 
 
+def boot_time(clock: Clock) -> datetime:
+    """Return when the machine booted, by the wall clock as it is set now."""
+    return clock.now() - timedelta(seconds=clock.since_boot())
+
+
 class SystemClock:
     """The clock of this machine."""
 
