@@ -169,12 +169,14 @@ class Daemon:
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, planner, probe, attempts)
         config = ConfigReload(common, probe)
-        people = (
-            AmendIntake(common, host.places, planner, intake),
-            PauseIntake(common, planner),
-            ManualIntake(common, probe),
-        )
-        requests = RequestHandler(common, self.requests, config, planner, intake, *people)
+        pause = PauseIntake(common, planner)
+        commands = {
+            "amend": AmendIntake(common, host.places, planner, intake).accept,
+            "pause": pause.pause,
+            "resume": pause.resume,
+            "rig": ManualIntake(common, probe).begin,
+        }
+        requests = RequestHandler(common, self.requests, config, planner, intake, commands)
         notes = log_start_notes(active.datasets, host.places.store.parent)
         shown = StatusAnswer(SideLive(host.live, host.side), keeper)
         status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes))

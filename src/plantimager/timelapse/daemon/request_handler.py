@@ -18,12 +18,12 @@ from plantimager.timelapse.support.errors import (
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from plantimager.timelapse.channel.control_request import Request
-    from plantimager.timelapse.daemon.amend_intake import AmendIntake
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
-    from plantimager.timelapse.daemon.pause_intake import PauseIntake
     from plantimager.timelapse.daemon.planner import Planner
     from plantimager.timelapse.daemon.reload import ConfigReload
     from plantimager.timelapse.daemon.request_queue import RequestQueue
@@ -78,21 +78,13 @@ class RequestHandler:
         config: ConfigReload,
         planner: Planner,
         intake: DefinitionIntake,
-        amend: AmendIntake,
-        pause: PauseIntake,
-        manual: ManualIntake,
+        commands: Mapping[str, Callable[[Request], str | None]],
     ) -> None:
+        """Handle ``commands`` as well, each by its function, which returns no sentence where it answers later."""
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._queue, self._config = common.active, queue, config
         self._planner, self._intake = planner, intake
-        self._handlers = {
-            "start": self._start,
-            "amend": amend.accept,
-            "pause": pause.pause,
-            "resume": pause.resume,
-            "cancel": self._cancel,
-            "rig": manual.begin,
-        }
+        self._handlers = {"start": self._start, "cancel": self._cancel, **commands}
 
     def watch(self) -> float | None:
         """Handle the oldest of the requests that wait; after it the next turn of the loop follows at once.
