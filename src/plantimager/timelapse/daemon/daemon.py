@@ -41,13 +41,14 @@ from plantimager.timelapse.daemon.request_handler import ManualIntake, RequestHa
 from plantimager.timelapse.daemon.request_queue import RequestQueue
 from plantimager.timelapse.daemon.resume import Resume
 from plantimager.timelapse.daemon.rig import Rig
+from plantimager.timelapse.daemon.save_retry import SaveRetry
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
 from plantimager.timelapse.daemon.side_writes import SideLive, SideThread
 from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
 from plantimager.timelapse.daemon.start import Start, log_start_notes
 from plantimager.timelapse.daemon.stop import Stop
-from plantimager.timelapse.daemon.store_keeper import SaveRetry, StoreKeeper
+from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.daemon.stored_files import StoredFiles
 from plantimager.timelapse.daemon.unsettled_attempts import UnsettledAttempts
 from plantimager.timelapse.drivers import load_driver

@@ -39,11 +39,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.store.loading import LoadedTimelapse
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
-    from plantimager.timelapse.support.clock import Clock
     from plantimager.timelapse.support.errors import StoreCorrupt
-
-SAVE_INTERVAL: Final = timedelta(seconds=10)
-"""Between two tries to write a store that couldn't be written."""
 
 SAVE_TIMEOUT: Final = timedelta(seconds=3)
 """For a save to come back before it counts as failed: a good card takes a tenth of a second."""
@@ -294,26 +290,3 @@ def _save_timeout(timelapse: TimeLapse, at: datetime) -> timedelta:
     late = timelapse.lateness(timelapse.next_idx, at) if timelapse.state is TimeLapseState.RUNNING else timedelta(0)
     left = grace - late if timedelta(0) < late <= grace else grace
     return min(SAVE_TIMEOUT, left / 2)
-
-
-class SaveRetry:
-    """Tries a failed save again every `SAVE_INTERVAL`. Loop thread."""
-
-    def __init__(self, keeper: StoreKeeper, clock: Clock) -> None:
-        self._keeper, self._clock = keeper, clock
-        self._retry_at: float | None = None
-        """On the monotonic clock; ``None`` where the store is up to date."""
-
-    def watch(self) -> float | None:
-        """Save if it is time; return in how many seconds to call this again."""
-        now = self._clock.monotonic()
-        self._keeper.take_late(self._clock.now())
-        if self._retry_at is not None and now >= self._retry_at:
-            self._retry_at = None
-            self._keeper.retry(self._clock.now())
-        if self._keeper.trouble is None:
-            self._retry_at = None
-            return None
-        if self._retry_at is None:
-            self._retry_at = now + SAVE_INTERVAL.total_seconds()
-        return self._retry_at - now
