@@ -628,7 +628,8 @@ class Life:
             name=self.timelapse.id,
             times=f'mode = "interval"\ninterval = {every.total_seconds():g}\nn_shots = {n}\n'
             f'start_at = "{start.isoformat()}"',
-            warmup="1s", standby_threshold="60s", grace="2min", retries=0, policy="skip_scan",
+            warmup="1s", standby_threshold="60s", retries=0, policy="skip_scan",
+            grace=format_exact_duration(self.timelapse.grace),  # what is late by another one is late for good
         )  # fmt: skip
         asked = Asked()
         asked.request = Request("amend", {}, "anna", asked.answers.append, [text.encode()])
@@ -685,8 +686,7 @@ class Life:
         world.prepares, world.saves = iter(()), iter(())
         world.plugged_at, world.pulled_at = world.truth, None
         self.move_datasets_back()
-        if self.timelapse is not None and self.timelapse.pause is not None:
-            self.resume()
+        self.resume()  # a pause may have been asked for this very moment
         self._note_calm()
 
     def _note_calm(self) -> None:

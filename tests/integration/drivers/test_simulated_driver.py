@@ -56,7 +56,7 @@ def test_without_a_configuration_the_usual_rig_is_simulated(tmp_path):
     result = SimulatedDriver({**FAST, "image_width": 16}).scan(request, monitor)
     assert result == ScanResult(pictures=72)
     assert (72, 72, "picture 72 of 72") in monitor.recorded
-    assert (72, 72, "putting file 148 of 148 on disk") in monitor.recorded
+    assert (72, 72, "putting file 147 of 147 on disk") in monitor.recorded
     assert monitor.recorded[-1] == (72, 72, "putting the receipt on disk")
 
 
