@@ -303,3 +303,20 @@ def test_client_waits_longer_than_a_decision_takes_at_most():
     archive_and_save = 2 * SAVE_TIMEOUT
     assert timedelta(seconds=DECISION_SECONDS) > reads + fits + archive_and_save
     assert DECISION_SECONDS % SILENCE_SECONDS == 0
+
+
+def test_cancelled_timelapse_that_was_amended_is_not_brought_back_by_its_first_definition(rig):
+    """It lies in the configuration directory yet, and nobody has asked for it again."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live(
+        (MINUTE, lambda life: life.amend(2 * HOUR, 4)),
+        (2 * MINUTE, Life.reload),
+        (3 * MINUTE, Life.cancel),
+        (4 * MINUTE, Life.reload),
+        (5 * MINUTE, Life.kill),
+    )
+    world.live((8 * HOUR, Life.kill))
+    assert (world.taken(), world.stored().state) == ([], TimeLapseState.CANCELLED)
+    assert world.said("definition_refused") == []
+    assert world.said("definition_done")[0].startswith("tl was taken up before, was amended since, and is scheduled")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -79,14 +80,16 @@ def check_may_start(
         held = None  # a draft that nobody armed has taken nothing; any definition replaces it
     if held is not None and held.timelapse.id == name:
         is_free = by_a_person and gave_name_back(held.timelapse)
-        if held.logbook.definition_digest in (None, definition.digest) and not is_free:
-            raise DefinitionAlreadyAccepted(f"{name} was taken up before and is {held.timelapse.state.value}")
-        if held.timelapse.state.is_active:
-            other = " under another name" if held.timelapse.tally.taken else ""
-            raise DefinitionRefused(
-                f"{name} runs as it was defined; the changes in {definition.source} are ignored",
-                hint=f"cancel it with timelapsectl cancel, and start the changed one{other}",
-            )
+        logbook, state = held.logbook, held.timelapse.state
+        amend = f"timelapsectl amend {shlex.quote(str(definition.source))} replaces what is still to come by it"
+        if not {None, definition.digest}.isdisjoint(logbook.definitions) and not is_free:
+            since = ", was amended since," if logbook.definition_digest not in (None, definition.digest) else ""
+            hint = amend if since and state.is_active else None
+            raise DefinitionAlreadyAccepted(f"{name} was taken up before{since} and is {state.value}", hint=hint)
+        if state.is_active:
+            as_what = "amended" if logbook.earlier_definitions else "defined"
+            words = f"{name} runs as it was {as_what}; the changes in {definition.source} are ignored"
+            raise DefinitionRefused(words, hint=amend)
     elif held is not None and held.timelapse.state.is_active:
         active = held.timelapse
         raise DefinitionRefused(
@@ -99,7 +102,7 @@ def check_may_start(
             f"{name} can't start: a timelapse of that name has already ended here",
             hint="give it another name, so that its datasets don't meet those of the first",
         )
-    if not by_a_person and any(other and other.logbook.definition_digest == definition.digest for other in earlier):
+    if not by_a_person and any(other and definition.digest in other.logbook.definitions for other in earlier):
         raise DefinitionAlreadyAccepted(f"{name} was taken up before, and ended before anything was taken")
     clash = find_name_clash(definition, held, history)
     if clash is not None:

@@ -61,5 +61,4 @@ def amended_by(held: StoredTimelapse, definition: Definition, now: datetime) -> 
     after, schedule = amended_schedule(held.timelapse, definition, now)
     if after == held.timelapse and held.configuration == definition.configuration:
         raise DefinitionRefused(f"{definition.name}: the definition changes nothing that is to come")
-    logbook = replace(held.logbook, definition_digest=definition.digest)
-    return held.evolved(after, logbook).reconfigured(definition.configuration), schedule
+    return held.evolved(after, held.logbook.amended(definition.digest)).reconfigured(definition.configuration), schedule
