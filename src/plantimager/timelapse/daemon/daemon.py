@@ -170,7 +170,7 @@ class Daemon:
         intake = DefinitionIntake(common, host.places, planner, probe, attempts)
         config = ConfigReload(common, probe)
         people = (
-            AmendIntake(common, host.places, planner, intake),
+            AmendIntake(common, host.places, planner, intake, self.requests),
             PauseIntake(common, planner),
             ManualIntake(common, probe),
         )

@@ -140,7 +140,7 @@ class DefinitionIntake:
             raise _NotYet(f"{definition.name} can't start: {self._places.history}: {stalled}") from stalled
 
     def ask_driver(self, definition: Definition) -> None:
-        """Have the driver check whether its rig can make the scans that a definition asks for.
+        """Have the driver check whether its rig can make the scans that a definition asks for. Any thread.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class DefinitionIntake:
             raise FaultsFound(faults, definition.source)
 
     def fit_notes(self, definition: Definition, schedule: Schedule) -> tuple[str, ...]:
-        """Return what doesn't fit in a schedule, by the driver's estimate or the last scans; as `fit_notes`."""
+        """Return what doesn't fit in a schedule, by the driver's estimate or the last scans. Any thread."""
         driver, name, estimate = self._common.active.driver, self._common.active.config.driver, None
         with suppress(BaseException):  # as above; a driver that can't say is no reason to refuse
             estimate = call_with_timeout(CHECK_TIMEOUT, name, lambda: driver.estimate(definition.configuration))
