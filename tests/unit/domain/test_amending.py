@@ -34,6 +34,12 @@ def test_slots_after_now_are_those_of_the_new_definition():
     assert describe_amendment(before, after, at(1, 600)).endswith("; grace")
 
 
+def test_what_is_said_of_the_scan_stands_beside_times_that_stay():
+    """The slots to come are others all the same."""
+    words = describe_amendment(timelapse(4), timelapse(4), at(0), "the scan")
+    assert words == "the 3 slots to come keep their times; the scan"
+
+
 def test_slot_that_is_due_stays_though_the_new_definition_has_none_there():
     """Its rig isn't ready yet, and its grace period isn't over."""
     waiting = timelapse(3).rig_not_ready(ScannerNotReady("asleep"))

@@ -71,4 +71,5 @@ def _changes(session: Session, definition: Definition, now: datetime) -> list[st
     if timelapse is None or not timelapse.state.is_active:
         return []
     after, _ = amended_schedule(timelapse, definition, now)
-    return [f"{timelapse.id}: {describe_amendment(timelapse, after, now)}"]
+    scan = f"it is scanned as {definition.source} says"  # the daemon alone knows how it was
+    return [f"{timelapse.id}: {describe_amendment(timelapse, after, now, scan)}"]

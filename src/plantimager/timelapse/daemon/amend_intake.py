@@ -14,7 +14,7 @@ from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain.amending import describe_amendment
 from plantimager.timelapse.settings.acceptance import find_name_clash
-from plantimager.timelapse.settings.amendment import amended_by
+from plantimager.timelapse.settings.amendment import amended_by, is_scan_amended
 from plantimager.timelapse.support.errors import DefinitionRefused
 from plantimager.timelapse.support.side_call import call_on_thread
 
@@ -87,7 +87,8 @@ class AmendIntake:
         if judged.refusal is not None:
             raise judged.refusal
         notes = (*schedule.notes, *judged.notes)
-        words = f"{before.id} is amended: {describe_amendment(before, after, now)}"
+        scan = "the scan" if is_scan_amended(held, definition) else ""
+        words = f"{before.id} is amended: {describe_amendment(before, after, now, scan)}"
         self._keeper.start(amended, now)
         noted = f"; {'; '.join(notes)}" if notes else ""
         log_event(Action.AMENDED, f"{words}; by {request.who}, from {definition.source}{noted}", timelapse=after)

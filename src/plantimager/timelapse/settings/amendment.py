@@ -62,3 +62,9 @@ def amended_by(held: StoredTimelapse, definition: Definition, now: datetime) -> 
     if after == held.timelapse and held.configuration == definition.configuration:
         raise DefinitionRefused(f"{definition.name}: the definition changes nothing that is to come")
     return held.evolved(after, held.logbook.amended(definition.digest)).reconfigured(definition.configuration), schedule
+
+
+def is_scan_amended(held: StoredTimelapse, definition: Definition) -> bool:
+    """Whether a definition would have slots scanned in another way, or described by other metadata."""
+    before, after = ({**(each or {}), "timelapse": None} for each in (held.configuration, definition.configuration))
+    return before != after
