@@ -207,6 +207,25 @@ def test_definition_that_is_refused_stands_in_the_status_until_one_begins(rig):
     assert "definition refused at 08:01: b can't start: a is active, 0 of 2 slots are done; cancel it" in refused[0]
 
 
+@pytest.mark.parametrize("refused", ["tl", "b"])
+def test_refusal_of_changes_stands_in_the_status_until_the_timelapse_is_amended(rig, refused):
+    """That of another definition, which waits for its end, stays."""
+    world, seen = rig(), []
+    look = lambda life: seen.append(definition_notes(life))  # noqa: E731 - a moment of the story
+    world.define(every=HOUR, n=3)
+    world.live(
+        (MINUTE, lambda _: world.define(every=HOUR, n=4, name=refused)),
+        (MINUTE, Life.reload),
+        (2 * MINUTE, look),
+        (3 * MINUTE, lambda life: life.amend(2 * HOUR, 4)),
+        (4 * MINUTE, look),
+        (5 * MINUTE, Life.kill),
+    )
+    before, after = seen
+    assert len(before) == 1
+    assert after == ([] if refused == "tl" else before)
+
+
 def test_faulty_definition_stands_in_the_status_until_it_is_gone(rig):
     """Nothing is taken meanwhile, and somebody believes that it is."""
     world, seen = rig(), []

@@ -92,6 +92,7 @@ class AmendIntake:
         self._keeper.start(amended, now)
         noted = f"; {'; '.join(notes)}" if notes else ""
         log_event(Action.AMENDED, f"{words}; by {request.who}, from {definition.source}{noted}", timelapse=after)
+        self._intake.forget_refusal(before.id)
         self._planner.plan_afresh()
         return words
 

@@ -177,7 +177,7 @@ class Daemon:
         requests = RequestHandler(common, self.requests, config, planner, intake, *people)
         notes = log_start_notes(active.datasets, host.places.store.parent)
         shown = StatusAnswer(SideLive(host.live, host.side), keeper)
-        status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes))
+        status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes.values()))
         judgement = ServiceJudgement(host.places, keeper, clock, host.make_driver, self.requests.report_mistake)
         files = StoredFiles(host.places, self.requests.report_mistake)
         self.requests.begin(
