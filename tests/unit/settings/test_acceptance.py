@@ -244,6 +244,20 @@ def test_slots_that_an_earlier_timelapse_did_not_have_are_free(define, history):
             check_may_start(define(name, n_shots=n_shots), None, history)
 
 
+def test_single_dataset_of_a_timelapse_that_was_amended_is_still_there(define, history):
+    """It was of one slot when that was taken, whose dataset has the timelapse's own name."""
+    single = plan(define("tl_3", n_shots=1))
+    begun = single.evolved(single.timelapse.begin(single.timelapse.schedule_times[0], "boot"), single.logbook)
+    held, _ = amended_by(begun, define("tl_3", n_shots=3), begun.timelapse.schedule_times[0])
+    held = ended(held.evolved(held.timelapse.succeed(begun.timelapse.schedule_times[0], 4), held.logbook))
+    assert (held.timelapse.n_slots, held.timelapse.scan_id(0)) == (3, "tl_3")
+    with pytest.raises(DefinitionRefused, match="its slot 3 would have the name of the dataset tl_3, which was taken"):
+        check_may_start(define("tl"), held, history)
+    check_may_start(define("tl_3_0", n_shots=1), held, history)
+    with pytest.raises(DefinitionRefused, match="would have the name of slot 1 of tl_3, which was taken here"):
+        check_may_start(define("tl_3_1", n_shots=1), held, history)
+
+
 def test_archive_overwrites_nothing(history):
     """A name may come again any number of times."""
     archived = [archive_store(str(number).encode(), "tl", history, "20260622T080000Z") for number in range(4)]
