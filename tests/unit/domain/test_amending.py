@@ -79,6 +79,8 @@ def test_timelapse_of_which_nothing_was_due_gets_the_new_schedule_whole():
     after = amend(timelapse(4, start_at=at(0)), defined, at(0, -60))
     assert (after.schedule_times, after.start_at) == ((at(3), at(4)), at(3))
     assert amend(timelapse(4, start_at=at(0)), defined, at(0)).start_at == at(0)
+    past = timelapse(2, schedule_times=(at(-2), at(3)), start_at=at(-2))
+    assert amend(timelapse(4, start_at=at(0)), past, at(0, -60)).start_at == at(3)
 
 
 @pytest.mark.parametrize("state", [S.COMPLETED, S.FAILED, S.CANCELLED, S.CONFIGURED])

@@ -86,15 +86,14 @@ class AmendIntake:
             return None
         if judged.refusal is not None:
             raise judged.refusal
-        notes = (*schedule.notes, *judged.notes)
         scan = "the scan" if is_scan_amended(held, definition) else ""
         words = f"{before.id} is amended: {describe_amendment(before, after, now, scan)}"
         self._keeper.start(amended, now)
-        noted = f"; {'; '.join(notes)}" if notes else ""
+        noted = "".join(f"; {note}" for note in (*schedule.notes, *judged.notes))
         log_event(Action.AMENDED, f"{words}; by {request.who}, from {definition.source}{noted}", timelapse=after)
         self._intake.forget_refusal(before.id)
         self._planner.plan_afresh()
-        return words
+        return f"{words}{noted}"
 
     def _judge(
         self, request: Request, definition: Definition, held: StoredTimelapse, after: TimeLapse, schedule: Schedule

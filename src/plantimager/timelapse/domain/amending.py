@@ -41,7 +41,7 @@ def amend(timelapse: TimeLapse, defined: TimeLapse, at: datetime) -> TimeLapse:
     to_come = slots_behind(timelapse, defined.schedule_times, at)
     settings = {name: getattr(defined, name) for name in SETTINGS if name not in _OF_THE_FIRST}
     if not kept:
-        settings["start_at"] = defined.start_at
+        settings["start_at"] = to_come[0]
     return replace(timelapse, schedule_times=(*kept, *to_come), **settings)
 
 
