@@ -28,9 +28,17 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 
 from plantimager.timelapse.channel.control_request import Answer, Request
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon import bounded_call, dataset_probe, definition_intake, driver_calls, resume
+from plantimager.timelapse.daemon import (
+    amend_intake,
+    bounded_call,
+    dataset_probe,
+    definition_intake,
+    driver_calls,
+    resume,
+)
 from plantimager.timelapse.daemon.attempt_request import is_running_attempt, is_unsettled_attempt
 from plantimager.timelapse.daemon.daemon import Daemon, Host
+from plantimager.timelapse.daemon.definition_intake import CHECK_TIMEOUT
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
@@ -464,6 +472,8 @@ class Life:
         """How far the clock was set since the daemon last judged the schedule by it."""
         self.is_waiting = self.has_waited = self.is_set_in_wait = False
         """Whether the loop itself waits for a disk or a driver; whether it did in this turn, and the clock was set."""
+        self.is_beside = False
+        """Whether a call is made beside the loop, which goes on meanwhile."""
         self.set_back = True
         """Whether the clock may be earlier than when records were made."""
         self.set_back_since_scan = False
@@ -524,6 +534,7 @@ class Life:
                 call = partial(self._call_with_timeout, what)
                 stack.enter_context(mock.patch.object(module, "call_with_timeout", call))
             stack.enter_context(mock.patch.object(driver_calls, "last_change", self.world.last_change))
+            stack.enter_context(mock.patch.object(amend_intake, "call_on_thread", self._call_on_thread))
             yield
 
     def wait_in_turn(self, duration: timedelta) -> None:
@@ -535,6 +546,10 @@ class Life:
     def _call_with_timeout(self, what, limit, who, call, is_alive=lambda: False):
         """Do what `bounded_call.call_with_timeout` does."""
         clock, hangs = self.clock, what in self.world.hangs
+        if self.is_beside:
+            if hangs:
+                raise DriverStalled(who, limit, abandoned=True)
+            return call()
         self.has_hung |= hangs
         if what is Bounded.LOOK:
             if self.world.landing is not None and not self.may_use_disk(None):
@@ -552,6 +567,16 @@ class Life:
                 self.report("putting a file on disk")
             last_sign = clock.elapsed if is_alive() else last_sign
         return result
+
+    def _call_on_thread(self, call, _name="side"):
+        """Do what `side_call.call_on_thread` does, for a check of a definition: the loop goes on meanwhile."""
+        self.is_beside, end = True, Future()
+        found = call()
+        self.is_beside = False
+        hangs = Bounded.CHECK in self.world.hangs
+        takes = CHECK_TIMEOUT if hangs else self.world.slow.get(Bounded.CHECK, NONE)
+        self.clock.at(takes, lambda: end.set_result(found))
+        return end
 
     def judge_line(self, line: Line) -> None:
         """Check that a line about slots is true when it is written, and that what it promises is possible."""

@@ -36,6 +36,26 @@ def test_what_is_to_come_is_replaced_and_what_was_taken_stays(running):
     assert (facts["n_slots"], facts["interval_sec"], facts["done"]) == (8, 1800, 1)
 
 
+def test_amendment_of_the_scan_alone_is_told(running):
+    """Its slots keep their times, and are scanned in another way."""
+    path = running.define()
+    path.write_text(path.read_text() + '[Metadata]\nplant = "seven"\n')
+    done = running.ctl("amend", path)
+    assert done.stdout == "col0_ld is amended: the 2 slots to come keep their times; the scan\n"
+    assert stored(running)["extra"]["config_snapshot"]["Metadata"] == {"plant": "seven"}
+
+
+def test_notes_on_the_new_definition_are_told(running):
+    """In the answer, as in the journal."""
+    path = running.define()
+    path.write_text(
+        '[timelapse]\nname = "col0_ld"\nmode = "fixed_times"\ndates = ["2099-01-02T08:00:00", "2099-01-01T08:00:00"]\n'
+    )
+    done = running.ctl("amend", path)
+    assert "2 slots to come become 2, the last at " in done.stdout
+    assert "; the dates were not in order of time and have been sorted" in done.stdout
+
+
 def test_refusals_change_nothing(running):
     """Each has its reason."""
     before = running.store.read_bytes()

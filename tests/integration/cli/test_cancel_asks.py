@@ -63,6 +63,7 @@ def test_amend_says_what_would_change_and_asks_once(active, answer, n_slots):
     with at_terminal(active, path, word="amend") as (process, terminal):
         asked = read_until(terminal, "[y/N] ")
         assert "col0_ld: 2 slots to come become 7, the last at " in asked
+        assert f"; it is scanned as {path} says" in asked
         os.write(terminal, f"{answer}\n".encode())
         read_until(terminal, "is amended" if answer == "y" else "col0_ld is not amended, and goes on")
         assert process.wait(PATIENCE) == (0 if answer == "y" else 1)

@@ -207,6 +207,25 @@ def test_definition_that_is_refused_stands_in_the_status_until_one_begins(rig):
     assert "definition refused at 08:01: b can't start: a is active, 0 of 2 slots are done; cancel it" in refused[0]
 
 
+@pytest.mark.parametrize("refused", ["tl", "b"])
+def test_refusal_of_changes_stands_in_the_status_until_the_timelapse_is_amended(rig, refused):
+    """That of another definition, which waits for its end, stays."""
+    world, seen = rig(), []
+    look = lambda life: seen.append(definition_notes(life))  # noqa: E731 - a moment of the story
+    world.define(every=HOUR, n=3)
+    world.live(
+        (MINUTE, lambda _: world.define(every=HOUR, n=4, name=refused)),
+        (MINUTE, Life.reload),
+        (2 * MINUTE, look),
+        (3 * MINUTE, lambda life: life.amend(2 * HOUR, 4)),
+        (4 * MINUTE, look),
+        (5 * MINUTE, Life.kill),
+    )
+    before, after = seen
+    assert len(before) == 1
+    assert after == ([] if refused == "tl" else before)
+
+
 def test_faulty_definition_stands_in_the_status_until_it_is_gone(rig):
     """Nothing is taken meanwhile, and somebody believes that it is."""
     world, seen = rig(), []
@@ -303,3 +322,66 @@ def test_client_waits_longer_than_a_decision_takes_at_most():
     archive_and_save = 2 * SAVE_TIMEOUT
     assert timedelta(seconds=DECISION_SECONDS) > reads + fits + archive_and_save
     assert DECISION_SECONDS % SILENCE_SECONDS == 0
+
+
+def test_cancelled_timelapse_that_was_amended_is_not_brought_back_by_its_first_definition(rig):
+    """It lies in the configuration directory yet, and nobody has asked for it again."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live(
+        (MINUTE, lambda life: life.amend(2 * HOUR, 4)),
+        (2 * MINUTE, Life.reload),
+        (3 * MINUTE, Life.cancel),
+        (4 * MINUTE, Life.reload),
+        (5 * MINUTE, Life.kill),
+    )
+    world.live((8 * HOUR, Life.kill))
+    assert (world.taken(), world.stored().state) == ([], TimeLapseState.CANCELLED)
+    assert world.said("definition_refused") == []
+    assert world.said("definition_done")[0].startswith("tl was taken up before, was amended since, and is scheduled")
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_slot_fires_on_time_while_the_driver_checks_an_amendment(rig, hangs):
+    """It may take ten seconds; the loop goes on meanwhile, and the slot that was due stays as it was."""
+    world, asked = rig(), []
+
+    def amend(life):
+        world.slow[Bounded.CHECK] = 9 * SECOND
+        world.hangs |= {Bounded.CHECK} if hangs else set()
+        asked.append(life.amend(HOUR, 4))
+
+    world.define(every=HOUR, n=3)
+    world.live((HOUR - 4 * SECOND, amend))
+    (answer,) = asked[0].answers
+    assert world.stored().records[0].started_at == START + HOUR
+    assert answer.accepted is not hangs
+    assert world.stored().n_slots == (3 if hangs else 5)
+    assert "failed to check it" in answer.message if hangs else "2 slots to come become 4" in answer.message
+
+
+def test_two_amendments_are_checked_one_after_the_other(rig):
+    """A driver is asked about one definition at a time; the person of the other tries again."""
+    world, asked = rig(), []
+    world.define(every=HOUR, n=3)
+    world.live(
+        (MINUTE, lambda _: world.slow.update({Bounded.CHECK: 9 * SECOND})),
+        (MINUTE, lambda life: asked.append(life.amend(2 * HOUR, 4))),
+        (MINUTE + SECOND, lambda life: asked.append(life.amend(3 * HOUR, 4))),
+        (2 * MINUTE, lambda life: asked.append(life.amend(3 * HOUR, 2))),
+    )
+    first, second, third = (each.answers[0] for each in asked)
+    assert (first.accepted, second.accepted, third.accepted) == (True, False, True)
+    assert "another amendment is being checked; try again in a moment" in second.message
+
+
+def test_amendment_whose_person_leaves_during_the_check_changes_nothing(rig):
+    """They were told that nothing more is asked."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live(
+        (MINUTE, lambda _: world.slow.update({Bounded.CHECK: 9 * SECOND})),
+        (MINUTE, lambda life: life.clock.at(5 * SECOND, life.amend(2 * HOUR, 4).request.withdraw)),
+    )
+    assert world.taken() == [0, 1, 2]
+    assert world.said("amended") == []

@@ -34,6 +34,12 @@ def test_slots_after_now_are_those_of_the_new_definition():
     assert describe_amendment(before, after, at(1, 600)).endswith("; grace")
 
 
+def test_what_is_said_of_the_scan_stands_beside_times_that_stay():
+    """The slots to come are others all the same."""
+    words = describe_amendment(timelapse(4), timelapse(4), at(0), "the scan")
+    assert words == "the 3 slots to come keep their times; the scan"
+
+
 def test_slot_that_is_due_stays_though_the_new_definition_has_none_there():
     """Its rig isn't ready yet, and its grace period isn't over."""
     waiting = timelapse(3).rig_not_ready(ScannerNotReady("asleep"))
@@ -73,6 +79,8 @@ def test_timelapse_of_which_nothing_was_due_gets_the_new_schedule_whole():
     after = amend(timelapse(4, start_at=at(0)), defined, at(0, -60))
     assert (after.schedule_times, after.start_at) == ((at(3), at(4)), at(3))
     assert amend(timelapse(4, start_at=at(0)), defined, at(0)).start_at == at(0)
+    past = timelapse(2, schedule_times=(at(-2), at(3)), start_at=at(-2))
+    assert amend(timelapse(4, start_at=at(0)), past, at(0, -60)).start_at == at(3)
 
 
 @pytest.mark.parametrize("state", [S.COMPLETED, S.FAILED, S.CANCELLED, S.CONFIGURED])

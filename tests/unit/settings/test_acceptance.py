@@ -15,6 +15,7 @@ from plantimager.timelapse.settings.acceptance import (
     plan_timelapse,
     scan_configuration_for,
 )
+from plantimager.timelapse.settings.amendment import amended_by
 from plantimager.timelapse.settings.definition import read_definition
 from plantimager.timelapse.store.archive import archive_store
 from plantimager.timelapse.store.schema import Logbook
@@ -103,7 +104,7 @@ def test_changed_definition_of_the_active_timelapse_is_refused(define, history):
     with pytest.raises(DefinitionRefused, match=r"tl runs as it was defined; the changes in .* are ignored") as raised:
         check_may_start(define(grace=90), plan(define()), history)
     assert not isinstance(raised.value, DefinitionAlreadyAccepted)
-    assert "timelapsectl cancel" in raised.value.hint
+    assert "timelapsectl amend" in raised.value.hint
 
 
 def test_other_definition_is_refused_while_one_is_active(define, history):
@@ -150,6 +151,34 @@ def test_unchanged_definition_of_it_begins_for_a_person_alone(define, history, e
         with pytest.raises(DefinitionAlreadyAccepted):
             check_may_start(define(), held, history)
         check_may_start(define(), held, history, by_a_person=True)
+
+
+def amended(stored, definition):
+    return amended_by(stored, definition, NOW)[0]
+
+
+def test_definition_that_an_amendment_replaced_is_no_new_one(define, history):
+    """It may still lie in the configuration directory: cancelling the timelapse must not begin it by itself."""
+    first, second = define(), define(grace=90)
+    running = amended(plan(first), second)
+    for held, definition in ((running, first), (running, second), (ended(running), first), (ended(running), second)):
+        with pytest.raises(DefinitionAlreadyAccepted):
+            check_may_start(definition, held, history)
+    check_may_start(first, ended(running), history, by_a_person=True)
+    archive_store(ended(running).encode(), "tl-cancelled", history, "x")
+    with pytest.raises(DefinitionAlreadyAccepted):
+        check_may_start(first, None, history)
+
+
+def test_way_to_another_definition_is_an_amendment(define, history):
+    """It costs nothing that was taken; what is said of the timelapse is true after one, too."""
+    running = amended(plan(define()), define(grace=90))
+    with pytest.raises(DefinitionRefused, match=r"tl runs as it was amended; the changes in .* are ignored") as raised:
+        check_may_start(define(grace=120), running, history)
+    assert raised.value.hint == f"timelapsectl amend {define().source} replaces what is still to come by it"
+    with pytest.raises(DefinitionAlreadyAccepted, match="tl was taken up before, was amended since, and is ") as raised:
+        check_may_start(define(), running, history)
+    assert raised.value.hint.startswith("timelapsectl amend ")
 
 
 def test_name_of_which_one_of_two_timelapses_took_something_is_used(define, history):
@@ -213,6 +242,20 @@ def test_slots_that_an_earlier_timelapse_did_not_have_are_free(define, history):
     for name, n_shots in (("a_2", 1), ("d", 8)):
         with pytest.raises(DefinitionRefused, match="would have the name of"):
             check_may_start(define(name, n_shots=n_shots), None, history)
+
+
+def test_single_dataset_of_a_timelapse_that_was_amended_is_still_there(define, history):
+    """It was of one slot when that was taken, whose dataset has the timelapse's own name."""
+    single = plan(define("tl_3", n_shots=1))
+    begun = single.evolved(single.timelapse.begin(single.timelapse.schedule_times[0], "boot"), single.logbook)
+    held, _ = amended_by(begun, define("tl_3", n_shots=3), begun.timelapse.schedule_times[0])
+    held = ended(held.evolved(held.timelapse.succeed(begun.timelapse.schedule_times[0], 4), held.logbook))
+    assert (held.timelapse.n_slots, held.timelapse.scan_id(0)) == (3, "tl_3")
+    with pytest.raises(DefinitionRefused, match="its slot 3 would have the name of the dataset tl_3, which was taken"):
+        check_may_start(define("tl"), held, history)
+    check_may_start(define("tl_3_0", n_shots=1), held, history)
+    with pytest.raises(DefinitionRefused, match="would have the name of slot 1 of tl_3, which was taken here"):
+        check_may_start(define("tl_3_1", n_shots=1), held, history)
 
 
 def test_archive_overwrites_nothing(history):

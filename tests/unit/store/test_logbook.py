@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from plantimager.timelapse.domain.absence import Absence
-from plantimager.timelapse.store.schema import MAX_OUTAGES, Logbook
+from plantimager.timelapse.store.schema import MAX_DEFINITIONS, MAX_OUTAGES, Logbook
 from stores import read, store_of
 
 AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
@@ -25,6 +25,18 @@ def test_absence_is_noted_with_the_boot():
 def test_restart_within_a_boot_is_no_boot():
     """Boots are those of the machine."""
     assert Logbook(boot_id="a", boots=1).came_back("a").boots == 1
+
+
+def test_amendments_leave_the_definitions_before_them_known():
+    """Each once; of very many the first and the last, for the first may still lie in the configuration directory."""
+    log = Logbook(definition_digest="a").amended("b").amended("a").amended("c")
+    assert (log.definition_digest, log.earlier_definitions) == ("c", ("b", "a"))
+    assert Logbook(definition_digest="a").amended("a").earlier_definitions == ()
+    assert Logbook().amended("b").definitions == ("b", None)
+    for number in range(2 * MAX_DEFINITIONS):
+        log = log.amended(f"{number}")
+    assert len(log.earlier_definitions) == MAX_DEFINITIONS + 1
+    assert (log.earlier_definitions[0], log.earlier_definitions[-1]) == ("b", f"{2 * MAX_DEFINITIONS - 2}")
 
 
 def test_oldest_outages_are_forgotten():

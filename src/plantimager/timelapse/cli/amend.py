@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from plantimager.timelapse.channel.control_client import NotAllowed, NotTheService
 from plantimager.timelapse.cli.daemon_request import request_change
+from plantimager.timelapse.cli.findings import zone_notes
 from plantimager.timelapse.cli.question import is_confirmed
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.domain.amending import describe_amendment
@@ -46,6 +47,8 @@ def run_amend(options: argparse.Namespace, session: Session) -> int:
     """
     file, now = load_toml(options.file), session.clock.now()
     definition = definition_of(file)
+    for note in zone_notes(definition, definition.schedule(now), now, session):  # the daemon says the others
+        session.screen.write(f"note: {note}")
     if not options.yes:
         lines = _changes(session, definition, now)
         if lines and not is_confirmed("amend", definition.name, lines, "amend it?"):
@@ -71,4 +74,5 @@ def _changes(session: Session, definition: Definition, now: datetime) -> list[st
     if timelapse is None or not timelapse.state.is_active:
         return []
     after, _ = amended_schedule(timelapse, definition, now)
-    return [f"{timelapse.id}: {describe_amendment(timelapse, after, now)}"]
+    scan = f"it is scanned as {definition.source} says"  # the daemon alone knows how it was
+    return [f"{timelapse.id}: {describe_amendment(timelapse, after, now, scan)}"]

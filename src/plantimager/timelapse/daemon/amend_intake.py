@@ -5,62 +5,131 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from plantimager.timelapse.daemon.bounded_call import read_within
+from plantimager.timelapse.daemon.definition_intake import CHECK_TIMEOUT
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain.amending import describe_amendment
 from plantimager.timelapse.settings.acceptance import find_name_clash
-from plantimager.timelapse.settings.amendment import amended_by
+from plantimager.timelapse.settings.amendment import amended_by, is_scan_amended
 from plantimager.timelapse.support.errors import DefinitionRefused
+from plantimager.timelapse.support.side_call import call_on_thread
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
     from plantimager.timelapse.daemon.planner import Planner
+    from plantimager.timelapse.daemon.request_queue import RequestQueue
+    from plantimager.timelapse.domain.schedule import Schedule
+    from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.drivers.base import ScannerDriver
+    from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.settings.places import Places
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
+
+
+class _Judged(Struct, frozen=True):
+    """What was found beside the loop about a definition that amends a timelapse."""
+
+    definition: Definition
+    driver: ScannerDriver
+    """The driver that was asked."""
+    n_slots: int
+    """How many slots the timelapse would come to have."""
+    refusal: BaseException | None = None
+    notes: tuple[str, ...] = ()
+    """What doesn't fit in its schedule."""
 
 
 class AmendIntake:
-    """Gives the timelapse another definition. Loop thread."""
+    """Gives the timelapse another definition. Loop thread.
 
-    def __init__(self, common: Common, places: Places, planner: Planner, intake: DefinitionIntake) -> None:
-        self._keeper, self._clock, self._places = common.keeper, common.clock, places
-        self._planner, self._intake = planner, intake
+    Driver and disks are asked about it beside the loop, for slots fall due meanwhile.
+    """
 
-    def accept(self, request: Request) -> str:
-        """Amend the timelapse by a definition, which was read beside the loop; return the sentence for the person.
+    def __init__(
+        self, common: Common, places: Places, planner: Planner, intake: DefinitionIntake, queue: RequestQueue
+    ) -> None:
+        self._keeper, self._clock, self._active = common.keeper, common.clock, common.active
+        self._places, self._planner, self._intake, self._queue = places, planner, intake, queue
+        self._judging: Future[_Judged] | None = None
 
-        It is one save: whatever happens, the old schedule is on disk or the new one.
+    def accept(self, request: Request) -> str | None:
+        """Amend the timelapse by a definition; return the sentence for the person, ``None`` while it is judged.
+
+        The request comes back from that with what was found. Then it is one save: whatever happens, the old schedule is
+        on disk or the new one.
 
         Raises
         ------
         DefinitionRefused, FaultsFound
             It has faults, is of another timelapse, or changes nothing.
         """
-        definition, held = request.content, self._keeper.stored
-        if isinstance(definition, BaseException):
-            raise definition
+        content, held = request.content, self._keeper.stored
+        if isinstance(content, BaseException):
+            raise content
         if held is None or not held.timelapse.state.is_active:
             raise DefinitionRefused("there is no active timelapse to amend", hint="timelapsectl start begins one")
-        amended_by(held, definition, self._clock.now())  # the driver need not be asked about one that is refused
-        self._intake.ask_driver(definition)
-        now, before = self._clock.now(), held.timelapse  # the driver may have taken long
+        judged = content if isinstance(content, _Judged) else None
+        definition = content if judged is None else judged.definition
+        now, before = self._clock.now(), held.timelapse
         amended, schedule = amended_by(held, definition, now)
         after = amended.timelapse
-        clash = partial(find_name_clash, definition, held, self._places.history, after.n_slots)
+        if judged is None or (judged.driver, judged.n_slots) != (self._active.driver, after.n_slots):
+            self._judge(request, definition, held, after, schedule)
+            return None
+        if judged.refusal is not None:
+            raise judged.refusal
+        scan = "the scan" if is_scan_amended(held, definition) else ""
+        words = f"{before.id} is amended: {describe_amendment(before, after, now, scan)}"
+        self._keeper.start(amended, now)
+        noted = "".join(f"; {note}" for note in (*schedule.notes, *judged.notes))
+        log_event(Action.AMENDED, f"{words}; by {request.who}, from {definition.source}{noted}", timelapse=after)
+        self._intake.forget_refusal(before.id)
+        self._planner.plan_afresh()
+        return f"{words}{noted}"
+
+    def _judge(
+        self, request: Request, definition: Definition, held: StoredTimelapse, after: TimeLapse, schedule: Schedule
+    ) -> None:
+        """Begin to judge a definition; the request waits again with what was found.
+
+        Raises
+        ------
+        DefinitionRefused
+            Another is being judged: a driver checks one at a time.
+        """
+        if self._judging is not None and not self._judging.done():
+            raise DefinitionRefused(f"{after.id}: another amendment is being checked", hint="try again in a moment")
+        judged = _Judged(definition, self._active.driver, after.n_slots)
+
+        def judge() -> _Judged:
+            try:
+                self._intake.ask_driver(definition)
+                self._check_names(definition, held, after.n_slots)
+                return replace(judged, notes=self._intake.fit_notes(definition, schedule))
+            except Exception as refusal:  # noqa: BLE001 - it is raised again where the request is handled
+                return replace(judged, refusal=refusal)
+
+        def give_back(end: Future[_Judged]) -> None:
+            request.read_by(lambda _: end.result())
+            self._queue.put_back(request)
+
+        self._judging = call_on_thread(judge, "amend")
+        self._judging.add_done_callback(give_back)
+
+    def _check_names(self, definition: Definition, held: StoredTimelapse, n_slots: int) -> None:
+        """Refuse a definition by which a dataset would have the name of one that was taken here. Any thread."""
         try:
-            taken = read_within(self._keeper.patience, clash)
+            history = self._places.history
+            taken = read_within(CHECK_TIMEOUT, partial(find_name_clash, definition, held, history, n_slots))
         except DiskStalled as stalled:
             raise DefinitionRefused(f"{self._places.history}: {stalled}", hint="try again when it answers") from stalled
         if taken is not None:
-            raise DefinitionRefused(f"{before.id} can't be amended: {taken}", hint="let it have fewer slots")
-        notes = (*schedule.notes, *self._intake.fit_notes(definition, schedule))
-        if request.is_withdrawn:
-            raise DefinitionRefused(f"{before.id}: nobody waits for the answer any more, so it is not amended")
-        words = f"{before.id} is amended: {describe_amendment(before, after, now)}"
-        self._keeper.start(amended, now)
-        noted = f"; {'; '.join(notes)}" if notes else ""
-        log_event(Action.AMENDED, f"{words}; by {request.who}, from {definition.source}{noted}", timelapse=after)
-        self._planner.plan_afresh()
-        return words
+            raise DefinitionRefused(f"{held.timelapse.id} can't be amended: {taken}", hint="let it have fewer slots")

@@ -172,7 +172,7 @@ class Daemon:
         config = ConfigReload(common, probe)
         pause = PauseIntake(common, planner)
         commands = {
-            "amend": AmendIntake(common, host.places, planner, intake).accept,
+            "amend": AmendIntake(common, host.places, planner, intake, self.requests).accept,
             "pause": pause.pause,
             "resume": pause.resume,
             "rig": ManualIntake(common, probe).begin,
@@ -180,7 +180,7 @@ class Daemon:
         requests = RequestHandler(common, self.requests, config, planner, intake, commands)
         notes = log_start_notes(active.datasets, host.places.store.parent)
         shown = StatusAnswer(SideLive(host.live, host.side), keeper)
-        status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes))
+        status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes.values()))
         judgement = ServiceJudgement(host.places, keeper, clock, host.make_driver, self.requests.report_mistake)
         files = StoredFiles(host.places, self.requests.report_mistake)
         self.requests.begin(

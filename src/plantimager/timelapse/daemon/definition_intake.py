@@ -33,7 +33,7 @@ from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound,
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from plantimager.timelapse.daemon.common import Common
@@ -73,8 +73,8 @@ class DefinitionIntake:
         """Whether a timelapse has ended since the last look; a definition may have waited for that."""
         self._retry_at: float | None = None
         """On the monotonic clock, where a definition can't begin yet."""
-        self.notes: tuple[str, ...] = ()
-        """What became of the last definition, for ``timelapsectl status``; nothing if it has begun."""
+        self.notes: Mapping[str, str] = {}
+        """What became of the last definition, by its name, for ``timelapsectl status``; nothing if it has begun."""
 
     def accept(
         self, definition: Definition, origin: str | None = None, is_withdrawn: Callable[[], bool] = lambda: False
@@ -91,15 +91,21 @@ class DefinitionIntake:
         try:
             words = self._accept(definition, origin, is_withdrawn)
         except (TimelapsedError, OSError) as refusal:
-            self._note("refused", "" if isinstance(refusal, DefinitionAlreadyAccepted) else refusal_of(refusal).message)
+            words = "" if isinstance(refusal, DefinitionAlreadyAccepted) else refusal_of(refusal).message
+            self._note("refused", words, definition.name)
             raise
-        self.notes, self._retry_at = (), None
+        self.notes, self._retry_at = {}, None
         return words
 
-    def _note(self, outcome: str, words: str) -> None:
-        """Keep what became of a definition; nothing where there are no words."""
+    def forget_refusal(self, name: str) -> None:
+        """Forget why the definition of this name was refused, as the timelapse of that name is amended."""
+        self.notes = {of: note for of, note in self.notes.items() if of != name}
+
+    def _note(self, outcome: str, words: str, name: str = "") -> None:
+        """Keep what became of a definition; nothing where there are no words. A faulty one has no name."""
         now = self._clock.now()
-        self.notes = (f"definition {outcome} at {format_local_time(now, now)}: {one_line(words)}",) if words else ()
+        note = f"definition {outcome} at {format_local_time(now, now)}: {one_line(words)}"
+        self.notes = {name: note} if words else {}
 
     def _check_has_stopped(self, definition: Definition) -> None:
         """Refuse a definition while a scan of the last one goes on or may be whole: in the archive nobody would ask."""
@@ -140,7 +146,7 @@ class DefinitionIntake:
             raise _NotYet(f"{definition.name} can't start: {self._places.history}: {stalled}") from stalled
 
     def ask_driver(self, definition: Definition) -> None:
-        """Have the driver check whether its rig can make the scans that a definition asks for.
+        """Have the driver check whether its rig can make the scans that a definition asks for. Any thread.
 
         Raises
         ------
@@ -160,7 +166,7 @@ class DefinitionIntake:
             raise FaultsFound(faults, definition.source)
 
     def fit_notes(self, definition: Definition, schedule: Schedule) -> tuple[str, ...]:
-        """Return what doesn't fit in a schedule, by the driver's estimate or the last scans; as `fit_notes`."""
+        """Return what doesn't fit in a schedule, by the driver's estimate or the last scans. Any thread."""
         driver, name, estimate = self._common.active.driver, self._common.active.config.driver, None
         with suppress(BaseException):  # as above; a driver that can't say is no reason to refuse
             estimate = call_with_timeout(CHECK_TIMEOUT, name, lambda: driver.estimate(definition.configuration))
@@ -203,7 +209,7 @@ class DefinitionIntake:
         def read() -> Definition | None:
             path = self._places.find_definition()
             if path is None:
-                self.notes = ()
+                self.notes = {}
                 return None
             return load_definition(path)
 
@@ -278,7 +284,7 @@ class DefinitionIntake:
             why = f"the clock was set forward over slots of {last.id}, which can be taken after all if it is set right"
             words = f"{definition.name} isn't begun by itself: {why}; systemctl reload begins it"
             log_event(Action.DEFINITION_WAITS, words)
-            self._note("waits", words)
+            self._note("waits", words, definition.name)
 
     def _accept_or_log(self, definition: Definition, *, quiet: bool) -> None:
         try:
@@ -291,7 +297,7 @@ class DefinitionIntake:
         except _NotYet as refusal:
             if self._retry_at is None:
                 log_event(Action.DEFINITION_REFUSED, f"{refusal}; {definition.name} begins as soon as it can")
-            self._note("waits", f"{refusal}; {definition.name} begins as soon as it can")
+            self._note("waits", f"{refusal}; {definition.name} begins as soon as it can", definition.name)
             self._has_ended, self._retry_at = True, self._clock.monotonic() + RETRY_INTERVAL.total_seconds()
         except (DefinitionRefused, OSError) as refusal:
             log_event(Action.DEFINITION_REFUSED, refusal_of(refusal).message)

@@ -100,8 +100,12 @@ class RequestQueue:
     def _read(self, request: Request) -> None:
         if not request.is_withdrawn:
             request.read_by(self._read_by[request.command])
-            self._append(request)
-            self._wake()
+            self.put_back(request)
+
+    def put_back(self, request: Request) -> None:
+        """Have the loop handle a request about which something was found out beside it. Any thread."""
+        self._append(request)
+        self._wake()
 
     def _append(self, request: Request) -> None:
         self._waiting.append(request)

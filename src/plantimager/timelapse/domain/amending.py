@@ -41,7 +41,7 @@ def amend(timelapse: TimeLapse, defined: TimeLapse, at: datetime) -> TimeLapse:
     to_come = slots_behind(timelapse, defined.schedule_times, at)
     settings = {name: getattr(defined, name) for name in SETTINGS if name not in _OF_THE_FIRST}
     if not kept:
-        settings["start_at"] = defined.start_at
+        settings["start_at"] = to_come[0]
     return replace(timelapse, schedule_times=(*kept, *to_come), **settings)
 
 
@@ -50,12 +50,12 @@ def slots_to_come(timelapse: TimeLapse, at: datetime) -> tuple[datetime, ...]:
     return timelapse.schedule_times[n_kept(timelapse, at) :]
 
 
-def describe_amendment(before: TimeLapse, after: TimeLapse, at: datetime) -> str:
-    """Return what changes: ``12 slots to come become 30, the last at 18:00; grace_period``."""
+def describe_amendment(before: TimeLapse, after: TimeLapse, at: datetime, scan: str = "") -> str:
+    """Return what changes: ``12 slots to come become 30, the last at 18:00; grace``, and what is said of the scan."""
     was, now = slots_to_come(before, at), slots_to_come(after, at)
-    words = [f"the {format_count(len(was), 'slot')} to come stay as they are"]
+    words = [f"the {format_count(len(was), 'slot')} to come keep their times"]
     if was != now:
         last = f", the last at {format_local_time(now[-1], at)}" if now else ""
         words = [f"{format_count(len(was), 'slot')} to come become {len(now)}{last}"]
     words += [name for name in SETTINGS if name not in _OF_THE_FIRST and getattr(before, name) != getattr(after, name)]
-    return "; ".join(words)
+    return "; ".join([*words, *filter(None, [scan])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -79,14 +80,16 @@ def check_may_start(
         held = None  # a draft that nobody armed has taken nothing; any definition replaces it
     if held is not None and held.timelapse.id == name:
         is_free = by_a_person and gave_name_back(held.timelapse)
-        if held.logbook.definition_digest in (None, definition.digest) and not is_free:
-            raise DefinitionAlreadyAccepted(f"{name} was taken up before and is {held.timelapse.state.value}")
-        if held.timelapse.state.is_active:
-            other = " under another name" if held.timelapse.tally.taken else ""
-            raise DefinitionRefused(
-                f"{name} runs as it was defined; the changes in {definition.source} are ignored",
-                hint=f"cancel it with timelapsectl cancel, and start the changed one{other}",
-            )
+        logbook, state = held.logbook, held.timelapse.state
+        amend = f"timelapsectl amend {shlex.quote(str(definition.source))} replaces what is still to come by it"
+        if not {None, definition.digest}.isdisjoint(logbook.definitions) and not is_free:
+            since = ", was amended since," if logbook.definition_digest not in (None, definition.digest) else ""
+            hint = amend if since and state.is_active else None
+            raise DefinitionAlreadyAccepted(f"{name} was taken up before{since} and is {state.value}", hint=hint)
+        if state.is_active:
+            as_what = "amended" if logbook.earlier_definitions else "defined"
+            words = f"{name} runs as it was {as_what}; the changes in {definition.source} are ignored"
+            raise DefinitionRefused(words, hint=amend)
     elif held is not None and held.timelapse.state.is_active:
         active = held.timelapse
         raise DefinitionRefused(
@@ -99,7 +102,7 @@ def check_may_start(
             f"{name} can't start: a timelapse of that name has already ended here",
             hint="give it another name, so that its datasets don't meet those of the first",
         )
-    if not by_a_person and any(other and other.logbook.definition_digest == definition.digest for other in earlier):
+    if not by_a_person and any(other and definition.digest in other.logbook.definitions for other in earlier):
         raise DefinitionAlreadyAccepted(f"{name} was taken up before, and ended before anything was taken")
     clash = find_name_clash(definition, held, history)
     if clash is not None:
@@ -147,25 +150,27 @@ def find_name_clash(
     """
     name, n_slots = definition.name, n_slots or definition.n_slots
     several, _, slot = name.rpartition("_")
-    if n_slots == 1 and re.fullmatch(_SLOT, slot):
-        others = _slots_of(several, held, history)
-        if any(other is None or 1 < other > int(slot) for other in others):
-            return f"its dataset would have the name of slot {slot} of {several}, which was taken here"
+    if n_slots == 1 and re.fullmatch(_SLOT, slot) and _has_dataset(name, several, int(slot), held, history):
+        return f"its dataset would have the name of slot {slot} of {several}, which was taken here"
     earlier = {held.timelapse.id} if held is not None else set[str]()
     with suppress(OSError):
         earlier |= {path.stem for path in history.glob(f"{name}_*.json")}
     for single in sorted(earlier):
         slot = single.removeprefix(f"{name}_")
         is_slot = single != slot and re.fullmatch(_SLOT, slot) is not None and 1 < n_slots > int(slot)
-        if is_slot and any(other in (1, None) for other in _slots_of(single, held, history)):
+        if is_slot and _has_dataset(single, single, 0, held, history):
             return f"its slot {slot} would have the name of the dataset {single}, which was taken here"
     return None
 
 
-def _slots_of(name: str, held: StoredTimelapse | None, history: Path) -> list[int | None]:
-    """Return how many slots the earlier timelapses have that keep a name, ``None`` for one that can't be read."""
-    keeping = (o for o in _earlier(name, held, history) if o is None or not gave_name_back(o.timelapse))
-    return [None if other is None else other.timelapse.n_slots for other in keeping]
+def _has_dataset(dataset: str, name: str, slot: int, held: StoredTimelapse | None, history: Path) -> bool:
+    """Whether a slot of an earlier timelapse that keeps its name has a dataset; one that can't be read may have it.
+
+    One that was amended may have the dataset of its first slot under another name than its number of slots tells.
+    """
+    earlier = (None if other is None else other.timelapse for other in _earlier(name, held, history))
+    keeping = [other for other in earlier if other is None or not gave_name_back(other)]
+    return any(o is None or (slot < o.n_slots and o.scan_id(slot) == dataset) for o in keeping)
 
 
 def existing_datasets(definition: Definition, datasets: Path) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from plantimager.timelapse.domain.amending import amend, slots_behind
-from plantimager.timelapse.domain.schedule import MAX_SLOTS
+from plantimager.timelapse.domain.schedule import MAX_SLOTS, note_past_slots
 from plantimager.timelapse.settings.acceptance import plan_timelapse
 from plantimager.timelapse.support.errors import DefinitionRefused
 
@@ -38,6 +38,7 @@ def amended_schedule(before: TimeLapse, definition: Definition, now: datetime) -
         raise DefinitionRefused(f"{name} is not the timelapse that runs; {before.id} is", hint=hint)
     first = before.schedule_times[0]
     schedule = replace(definition, start_at=definition.start_at or first).schedule(first)
+    before_it = note_past_slots(schedule.slots, first, definition.grace)  # of which none is missed by an amendment
     to_come = slots_behind(before, schedule.slots, now)
     if not to_come:
         words = f"{name} can't be amended: no slot of the new definition is to come"
@@ -45,7 +46,8 @@ def amended_schedule(before: TimeLapse, definition: Definition, now: datetime) -
     after = amend(before, plan_timelapse(definition, schedule).timelapse, now)
     if after.n_slots > MAX_SLOTS:
         raise DefinitionRefused(f"{name} would come to {after.n_slots} slots, with those before; at most {MAX_SLOTS}")
-    return after, schedule._replace(slots=tuple(to_come))
+    notes = tuple(note for note in schedule.notes if note != before_it)
+    return after, schedule._replace(slots=tuple(to_come), notes=notes)
 
 
 def amended_by(held: StoredTimelapse, definition: Definition, now: datetime) -> tuple[StoredTimelapse, Schedule]:
@@ -61,5 +63,10 @@ def amended_by(held: StoredTimelapse, definition: Definition, now: datetime) -> 
     after, schedule = amended_schedule(held.timelapse, definition, now)
     if after == held.timelapse and held.configuration == definition.configuration:
         raise DefinitionRefused(f"{definition.name}: the definition changes nothing that is to come")
-    logbook = replace(held.logbook, definition_digest=definition.digest)
-    return held.evolved(after, logbook).reconfigured(definition.configuration), schedule
+    return held.evolved(after, held.logbook.amended(definition.digest)).reconfigured(definition.configuration), schedule
+
+
+def is_scan_amended(held: StoredTimelapse, definition: Definition) -> bool:
+    """Whether a definition would have slots scanned in another way, or described by other metadata."""
+    before, after = ({**(each or {}), "timelapse": None} for each in (held.configuration, definition.configuration))
+    return before != after

@@ -150,6 +150,9 @@ else:
 MAX_OUTAGES: Final = 1000
 """Outages that a store remembers; the oldest are dropped first."""
 
+MAX_DEFINITIONS: Final = 100
+"""Replaced definitions that a store remembers besides the first, which is the one that may lie in ``/etc``."""
+
 
 class Recorded(Struct, frozen=True, omit_defaults=True):
     """Something that was recorded, for the journal that may lack its line after a power cut."""
@@ -172,6 +175,8 @@ class Logbook(Struct, frozen=True):
     saved_at: Instant | None = None
     """The last write; a clock that shows an earlier time can't be right."""
     definition_digest: str | None = field(default=None, name="definition")
+    earlier_definitions: tuple[str | None, ...] = ()
+    """The digests of the definitions that amendments have replaced, the oldest first; ``None`` for an unknown one."""
     boot_id: str | None = None
     boots: Count = 0
     """Boots of the machine that this timelapse has seen."""
@@ -183,6 +188,18 @@ class Logbook(Struct, frozen=True):
     """The ``path`` that datasets are put into, and the marks of its file system where that isn't the store's own."""
     recent: tuple[Recorded, ...] = ()
     """What was recorded in the last minutes."""
+
+    @property
+    def definitions(self) -> tuple[str | None, ...]:
+        """The digests of all definitions that the timelapse has had: none of them is a new one."""
+        return (self.definition_digest, *self.earlier_definitions)
+
+    def amended(self, digest: str | None) -> Self:
+        """Return the log after an amendment by the definition with this digest."""
+        known = dict.fromkeys((*self.earlier_definitions, self.definition_digest))
+        earlier = tuple(each for each in known if each != digest)
+        kept = (*earlier[:1], *earlier[1:][-MAX_DEFINITIONS:])
+        return replace(self, definition_digest=digest, earlier_definitions=kept)
 
     def redated(self, shift: timedelta) -> Self:
         """Return the log by a clock that was set, in which the last minutes stay the last minutes."""
