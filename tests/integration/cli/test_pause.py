@@ -81,7 +81,11 @@ def test_end_of_a_pause_is_read_as_people_write_it(until, duration, ends, monkey
 
 @pytest.mark.parametrize(
     ("until", "duration"),
-    [("noon", None), ("", None), ("25:00", None), (None, "soon"), (None, "-5"), ("9500-01-01", None)],
+    [
+        *[("noon", None), ("", None), ("25:00", None), (None, "soon"), (None, "-5"), ("9500-01-01", None)],
+        *[("9999-12-31T23:59:59", None), ("0001-01-01T00:00:00+14:00", None), (None, "9000000d"), (None, "1e9d")],
+        (None, "9" * 400),
+    ],
 )
 def test_end_that_is_none_is_refused_before_anything_is_asked(until, duration):
     """The words say what can be written."""
