@@ -62,7 +62,7 @@ class PauseIntake:
         timelapse = self._judged(now)
         if pause_at(timelapse, now) is None:
             raise DefinitionRefused(f"{timelapse.id} is not paused; {describe_next_slot(timelapse, now)}")
-        resumed = end_pause(timelapse)
+        resumed = end_pause(timelapse, now, request.who)
         self._keeper.commit(resumed, now, Circumstances(origin=request.who))
         self._planner.plan_afresh()
         return f"{resumed.id} goes on; {describe_next_slot(resumed, now)}"

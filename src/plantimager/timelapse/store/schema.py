@@ -217,11 +217,13 @@ class StoredEnding(Struct, frozen=True):
 
 
 class StoredPause(Struct, frozen=True):
-    """``extra.timelapsed.pause``."""
+    """``extra.timelapsed.last_pause``."""
 
     since: Instant
     who: str = ""
     until: Instant | None = None
+    ended_by: str = ""
+    is_over: bool = False
 
 
 class Own(Logbook, frozen=True, forbid_unknown_fields=True):
@@ -229,7 +231,7 @@ class Own(Logbook, frozen=True, forbid_unknown_fields=True):
 
     slots: dict[int, SlotDetails] = field(default_factory=dict)
     ending: StoredEnding | None = None
-    pause: StoredPause | None = None
+    last_pause: StoredPause | None = None
     digest: Any = None
     """Written with each text, and compared with the text alone (`raw_text`)."""
 
