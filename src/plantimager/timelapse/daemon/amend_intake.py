@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from plantimager.timelapse.daemon.bounded_call import read_within
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.amending import describe_amendment
 from plantimager.timelapse.settings.acceptance import find_name_clash
 from plantimager.timelapse.settings.amendment import amended_by
@@ -59,8 +60,9 @@ class AmendIntake:
         if request.is_withdrawn:
             raise DefinitionRefused(f"{before.id}: nobody waits for the answer any more, so it is not amended")
         words = f"{before.id} is amended: {describe_amendment(before, after, now)}"
-        self._keeper.start(amended, now)
+        whose = f"by {request.who}, from {definition.source}"
+        self._keeper.start(amended, now, Circumstances(origin=f"{words}; {whose}"))
         noted = f"; {'; '.join(notes)}" if notes else ""
-        log_event(Action.AMENDED, f"{words}; by {request.who}, from {definition.source}{noted}", timelapse=after)
+        log_event(Action.AMENDED, f"{words}; {whose}{noted}", timelapse=after)
         self._planner.plan_afresh()
         return words

@@ -171,6 +171,10 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
     """Whether the timelapse began."""
     ends: bool = False
     """Whether it ended."""
+    pauses: bool = False
+    """Whether a pause began, was changed or ended: `Own.last_pause` has which."""
+    amended: tuple[str, ...] = ()
+    """What amendments have changed, and whose they were."""
     archived: str = ""
     """The name in the archive of the timelapse that this is about; empty for the one in the store."""
 
