@@ -131,6 +131,7 @@ def test_what_cannot_be_paused_is_refused(rig):
         (5 * MINUTE, ask("pause", {"until": "9999-12-31T23:59:59-14:00"})),
         (6 * MINUTE, Life.cancel),
         (7 * MINUTE, ask("pause", {})),
+        (8 * MINUTE, ask("resume", {})),
     )
     answers = [each.answers[0] for each in asked]
     assert not any(answer.accepted for answer in answers)
@@ -141,3 +142,4 @@ def test_what_cannot_be_paused_is_refused(rig):
     assert words[3] == "until: write a text"
     assert words[4].startswith("until: ")
     assert words[5] == "there is no active timelapse that could be paused"
+    assert words[6] == "there is no active timelapse that could be resumed"
