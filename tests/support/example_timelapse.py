@@ -67,7 +67,7 @@ CALLS = MappingProxyType(
         Trigger.CANCELLED: lambda t: t.cancel(at(0), "ada", "why"),
         Trigger.AMENDED: lambda t: amend(t, timelapse(9, schedule_times=(at(8), at(9))), at(0)),
         Trigger.PAUSED: lambda t: begin_pause(t, at(0), "ada", None),
-        Trigger.PAUSE_ENDED: end_pause,
+        Trigger.PAUSE_ENDED: lambda t: end_pause(t, at(0), "ben"),
         Trigger.CLOCK_SET: lambda t: t.redate(EVERY),
         Trigger.WHOLE_AFTER_ALL: lambda t: t.succeed_after_all(0, at(0), 1, None),
     }

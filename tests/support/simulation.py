@@ -920,16 +920,20 @@ class Life:
                 assert (slot, record.attempt) in self.world.scans(), f"slot {slot} failed without having been tried"
 
     def _look_at_pause(self, timelapse: TimeLapse) -> None:
-        """Check that a pause begins by a person's word alone, and ends by that or by its time."""
+        """Check that a pause begins by a person's word alone, and ends by that or by its time.
+
+        One that a clock ended which was ahead goes on.
+        """
         name, before = self.pause
-        self.paused_by = before if name == timelapse.id else None
+        self.paused_by = (before or timelapse.pause) if name == timelapse.id else None
         self.pause = timelapse.id, timelapse.pause
         if timelapse.pause == before or name != timelapse.id:
             assert timelapse.pause == before or timelapse.pause is None, "it begins with a pause"
         elif timelapse.pause is not None:
-            assert self.is_asked_to_pause, "nobody has paused it"
+            is_asked = self.is_asked_to_resume if timelapse.pause.ended_by else self.is_asked_to_pause
+            assert is_asked or self.world.was_set, "nobody has paused it"
         else:
-            is_over = before.until is not None and before.until <= self.clock.now()
+            is_over = bool(before.ended_by) or (before.until is not None and before.until <= self.clock.now())
             assert self.is_asked_to_resume or is_over, "nobody has ended its pause"
 
     def _look_at_skipped(self, timelapse: TimeLapse, record: SlotRecord) -> None:

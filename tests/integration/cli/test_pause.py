@@ -23,7 +23,7 @@ def test_pause_is_on_disk_when_it_is_answered_and_outlasts_a_kill(host):
         daemon.kill()
     assert (done.returncode, done.stderr) == (0, "")
     assert "col0_ld is paused until timelapsectl resume; slots that fall due meanwhile are skipped" in done.stdout
-    pause = json.loads(host.store.read_bytes())["extra"]["timelapsed"]["pause"]
+    pause = json.loads(host.store.read_bytes())["extra"]["timelapsed"]["last_pause"]
     assert (pause["until"], bool(pause["who"])) == (None, True)
     with host.daemon(until="resumed:"):
         assert facts_of(host)["pause"]["who"] == pause["who"]
@@ -81,7 +81,11 @@ def test_end_of_a_pause_is_read_as_people_write_it(until, duration, ends, monkey
 
 @pytest.mark.parametrize(
     ("until", "duration"),
-    [("noon", None), ("", None), ("25:00", None), (None, "soon"), (None, "-5"), ("9500-01-01", None)],
+    [
+        *[("noon", None), ("", None), ("25:00", None), (None, "soon"), (None, "-5"), ("9500-01-01", None)],
+        *[("9999-12-31T23:59:59", None), ("0001-01-01T00:00:00+14:00", None), (None, "9000000d"), (None, "1e9d")],
+        (None, "9" * 400),
+    ],
 )
 def test_end_that_is_none_is_refused_before_anything_is_asked(until, duration):
     """The words say what can be written."""

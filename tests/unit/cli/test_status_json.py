@@ -12,6 +12,7 @@ from plantimager.timelapse.cli import status, status_json
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import snapshot_as_json
+from plantimager.timelapse.domain.pausing import begin_pause
 from plantimager.timelapse.settings.places import find_places
 
 
@@ -89,6 +90,16 @@ def test_json_has_the_facts_of_the_screen(snapshot):
     }
     assert facts["clock"] == {"trusted": True, "synchronised": True, "set_from_rtc": False}
     assert (facts["rig"], facts["boots"], facts["troubles"]) == ("standby", 3, [])
+
+
+def test_next_slot_in_a_pause_is_the_one_that_the_screen_names(snapshot):
+    """One that the pause skips is not taken."""
+    now, timelapse = snapshot.at, snapshot.timelapse
+    for until, following in ((timelapse.schedule_times[20], 20), (None, None)):
+        paused = replace(snapshot, timelapse=begin_pause(timelapse, now, "anna", until))
+        facts = snapshot_as_json(paused, 0)["timelapse"]
+        at = None if following is None else timelapse.schedule_times[following].isoformat()
+        assert (facts["next_slot"], facts["next_at"]) == (following, at)
 
 
 def test_running_scan_is_there_only_while_a_daemon_takes_it(scanning):

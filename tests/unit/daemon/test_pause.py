@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from simulation import HOUR, MINUTE, NONE, SECOND, START, Life
+from datetime import timedelta
+
+from simulation import HOUR, MINUTE, NONE, SECOND, START, Behaviour, Life
 
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.drivers.base import Call
@@ -47,6 +49,31 @@ def test_scan_under_way_is_finished(rig):
     life = world.live((MINUTE + SECOND / 2, pause_for()), (25 * MINUTE, Life.resume))
     assert world.statuses() == ["succeeded", "skipped", "skipped"]
     assert "tl: paused until timelapsectl resume; 1 taken" in life.notices.statuses
+
+
+def test_slots_that_fell_due_in_a_pause_are_not_taken_where_it_ends_during_a_scan(rig):
+    """It doesn't matter whether the scan that was under way is done by then."""
+    world = rig()
+    world.behaviour = lambda _: Behaviour(takes=25 * MINUTE, progress=10 * SECOND)
+    world.define(every=EVERY, start=MINUTE, n=6, grace=HOUR)
+    world.live((2 * MINUTE, pause_for()), (23 * MINUTE, Life.resume))
+    assert world.reasons()[:4] == [None, Reason.PAUSED, Reason.PAUSED, None]
+    assert world.stored().last_pause.ended_by == "ben"
+    assert [words.split(";")[0] for words in world.said("pause_ended")] == ["tl: by ben"]
+
+
+def test_pause_goes_on_when_a_clock_that_was_ahead_is_set_right(rig):
+    """A person is in the rig until the end that was said."""
+    world = rig()
+    world.define(every=EVERY, start=NONE, n=6)
+    day = timedelta(days=1)
+    world.live(
+        (5 * MINUTE, pause_for(40 * MINUTE)),
+        (6 * MINUTE, lambda life: life.shift(day)),
+        (8 * MINUTE, lambda life: life.shift(-day)),
+    )
+    assert world.reasons() == [None, *[Reason.PAUSED] * 4, None]
+    assert [words.split(";")[0] for words in world.said("pause_ended")] == ["tl: its time is over"] * 2
 
 
 def test_pause_survives_a_power_cut(rig):
@@ -104,6 +131,7 @@ def test_what_cannot_be_paused_is_refused(rig):
         (5 * MINUTE, ask("pause", {"until": "9999-12-31T23:59:59-14:00"})),
         (6 * MINUTE, Life.cancel),
         (7 * MINUTE, ask("pause", {})),
+        (8 * MINUTE, ask("resume", {})),
     )
     answers = [each.answers[0] for each in asked]
     assert not any(answer.accepted for answer in answers)
@@ -114,3 +142,4 @@ def test_what_cannot_be_paused_is_refused(rig):
     assert words[3] == "until: write a text"
     assert words[4].startswith("until: ")
     assert words[5] == "there is no active timelapse that could be paused"
+    assert words[6] == "there is no active timelapse that could be resumed"

@@ -241,6 +241,34 @@ def test_beginning_and_cancellation_before_a_power_cut_are_told_again(rig):
     ]
 
 
+@pytest.mark.parametrize(
+    ("then", "told"),
+    [
+        ((), ("paused", "tl: paused by anna at 08:01, until timelapsectl resume")),
+        (((2 * MINUTE, Life.resume),), ("pause_ended", "tl: paused by anna at 08:01, until 08:02, ended by ben")),
+    ],
+)
+def test_pause_and_its_end_before_a_power_cut_are_told_again(rig, then, told):
+    """Who has paused or resumed is on disk, also once it is over."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((MINUTE, lambda life: life.pause_for(None)), *then, (3 * MINUTE, Life.kill))
+    world.live(off=MINUTE, boot=Boot())
+    action, words = told
+    assert retold(world)[1:] == [(action, f"retold from the store: {words}")]
+
+
+def test_amendment_before_a_power_cut_is_told_again(rig):
+    """With what it has changed, and who has made it."""
+    world = rig()
+    world.define(every=HOUR, n=3)
+    world.live((MINUTE, lambda life: life.amend(HOUR, 5)), (2 * MINUTE, Life.kill))
+    (line,) = [line.sentence for line in world.journal if line.action == "amended"]
+    world.live(off=MINUTE, boot=Boot())
+    assert "3 slots to come become 5" in line
+    assert retold(world)[1:] == [("amended", f"retold from the store: {line}")]
+
+
 def test_end_of_a_timelapse_that_made_room_before_a_power_cut_is_told_again(rig):
     """The store is the next one's by then; the archive has what became of the slots, of one after the other."""
     world = rig()

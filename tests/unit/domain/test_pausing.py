@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from example_timelapse import EVERY, IN_STATE, at, taken, timelapse
+from msgspec.structs import replace
 
 from plantimager.timelapse.domain.events import PauseEnded, SlotsSkipped, TimelapsePaused, events_between
 from plantimager.timelapse.domain.pausing import begin_pause, end_pause, keep_pause, next_to_take, pause_at
@@ -47,7 +48,7 @@ def test_slot_before_the_pause_stays_open_until_one_in_it_is_due():
     waiting = timelapse(3).rig_not_ready(ScannerNotReady("asleep"))
     paused = begin_pause(waiting, at(0, 10), "anna", None)
     assert keep_pause(paused, at(0, 60)) is paused
-    assert end_pause(paused).next_idx == 0
+    assert end_pause(paused, at(0, 60), "ben").next_idx == 0
     both = keep_pause(paused, at(1))
     assert reasons(both) == {0: Reason.RIG_NOT_READY, 1: Reason.PAUSED}
 
@@ -62,6 +63,32 @@ def test_pause_of_a_running_attempt_waits_for_its_end():
     assert (done.records[0].status, reasons(done)) == (RecordStatus.SUCCEEDED, dict.fromkeys([1, 2], Reason.PAUSED))
 
 
+def test_pause_that_a_person_ends_during_a_scan_costs_the_slots_that_fell_due_in_it():
+    """It is over at once, and after the scan its slots are skipped, as if it had been ended after it."""
+    paused = begin_pause(timelapse(6).begin(at(0), "b"), at(0, 5), "anna", None)
+    resumed = end_pause(paused, at(2, 60), "ben")
+    assert (resumed.state, pause_at(resumed, at(0, 9)), next_to_take(resumed)) == (S.RUNNING, None, 0)
+    assert events_between(paused, resumed) == (PauseEnded(),)
+    taken_later = resumed.succeed(at(3, 60), 72)
+    done = keep_pause(taken_later, at(3, 60))
+    assert (reasons(done), done.next_idx) == (dict.fromkeys([1, 2], Reason.PAUSED), 3)
+    assert (done.pause, done.last_pause) == (None, Pause(at(0, 5), "anna", at(2, 60), "ben", is_over=True))
+    assert events_between(taken_later, done) == (SlotsSkipped((1, 2), Reason.PAUSED, "paused by anna", None),)
+    assert end_pause(paused.succeed(at(2), 72), at(2, 60), "ben").next_idx == 3
+
+
+def test_pause_that_a_clock_ended_which_was_ahead_goes_on():
+    """The wall clock rules, and shows now that its end is still to come; one that a person ended stays ended."""
+    paused = begin_pause(timelapse(6), at(0, -9), "anna", at(4))
+    ahead = keep_pause(paused, at(5, -9))
+    assert (ahead.pause, ahead.last_pause, ahead.next_idx) == (None, replace(paused.pause, is_over=True), 4)
+    behind = keep_pause(ahead.reopen_slots(at(0, -5)), at(0, -5))
+    assert (behind, pause_at(behind, at(0))) == (paused, paused.pause)
+    assert TimelapsePaused(paused.pause) in events_between(ahead, behind)
+    ended = end_pause(paused, at(0, -8), "ben")
+    assert keep_pause(ended, at(0, -9)) is ended
+
+
 def test_last_slots_in_a_pause_complete_the_timelapse():
     """Nothing is left to go on with; a clock that was set back opens them again, and the pause is still there."""
     paused = begin_pause(timelapse(2), at(0, -9), "anna", None)
@@ -73,7 +100,7 @@ def test_last_slots_in_a_pause_complete_the_timelapse():
 
 def test_slot_of_a_pause_is_not_opened_again_within_its_grace_period():
     """It was skipped by a person, not by the clock."""
-    over = end_pause(keep_pause(begin_pause(timelapse(3), at(0, -9), "anna", None), at(1)))
+    over = end_pause(keep_pause(begin_pause(timelapse(3), at(0, -9), "anna", None), at(1)), at(1), "ben")
     assert over.reopen_slots(at(1, 60)) is over
 
 
@@ -91,7 +118,7 @@ def test_nothing_but_a_schedule_that_is_kept_can_be_paused(state):
     with pytest.raises(IllegalTransition):
         begin_pause(IN_STATE[state], at(0), "anna", None)
     with pytest.raises(IllegalTransition):
-        end_pause(IN_STATE[state])
+        end_pause(IN_STATE[state], at(0), "ben")
 
 
 def test_pause_and_its_end_are_events():

@@ -13,7 +13,8 @@ Keys may be added, so ignore those that you don't know. ::
         n_slots           slots of the schedule
         done taken failed skipped interrupted        slots with a final record; the first is the sum of the others
         first_at last_at  the ends of the schedule
-        next_slot next_at the next slot, or the one being taken; null after the last
+        next_slot next_at the next slot to be taken, or the one being taken; in a pause the first one after it, null
+                          where a person ends it; null after the last
         interval_sec      of mode interval
         warmup_sec standby_threshold_sec grace_sec
         on_scan_failed scan_retries
@@ -55,7 +56,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import asdict
 
-from plantimager.timelapse.domain.pausing import pause_at
+from plantimager.timelapse.domain.pausing import next_to_take, pause_at
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _service(snapshot: StatusSnapshot, service: ServiceState) -> dict[str, Any]:
 
 def _timelapse(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]:
     tally, slots, ending = timelapse.tally, timelapse.schedule_times, timelapse.ending
-    pause = pause_at(timelapse, snapshot.at)
+    pause, following = pause_at(timelapse, snapshot.at), next_to_take(timelapse)
     interval = slots[-1] - slots[-2] if timelapse.mode is TimeLapseMode.INTERVAL and len(slots) > 1 else None
     return {
         "id": timelapse.id,
@@ -141,8 +142,8 @@ def _timelapse(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]
         "interrupted": tally.interrupted,
         "first_at": _time(slots[0]) if slots else None,
         "last_at": _time(slots[-1]) if slots else None,
-        "next_slot": None if timelapse.next_at is None else timelapse.next_idx,
-        "next_at": _time(timelapse.next_at),
+        "next_slot": following,
+        "next_at": None if following is None else _time(slots[following]),
         "interval_sec": _seconds(interval),
         "warmup_sec": _seconds(timelapse.warmup),
         "standby_threshold_sec": _seconds(timelapse.standby_threshold),

@@ -12,6 +12,7 @@ from plantimager.timelapse.daemon.bounded_call import read_within
 from plantimager.timelapse.daemon.definition_intake import CHECK_TIMEOUT
 from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.amending import describe_amendment
 from plantimager.timelapse.settings.acceptance import find_name_clash
 from plantimager.timelapse.settings.amendment import amended_by, is_scan_amended
@@ -88,9 +89,10 @@ class AmendIntake:
             raise judged.refusal
         scan = "the scan" if is_scan_amended(held, definition) else ""
         words = f"{before.id} is amended: {describe_amendment(before, after, now, scan)}"
-        self._keeper.start(amended, now)
+        whose = f"by {request.who}, from {definition.source}"
+        self._keeper.start(amended, now, Circumstances(origin=f"{words}; {whose}"))
         noted = "".join(f"; {note}" for note in (*schedule.notes, *judged.notes))
-        log_event(Action.AMENDED, f"{words}; by {request.who}, from {definition.source}{noted}", timelapse=after)
+        log_event(Action.AMENDED, f"{words}; {whose}{noted}", timelapse=after)
         self._intake.forget_refusal(before.id)
         self._planner.plan_afresh()
         return f"{words}{noted}"

@@ -41,7 +41,7 @@ class PauseIntake:
         until, now = _end_in(request), self._clock.now()
         if until is not None and until <= now:
             raise DefinitionRefused(f"{format_local_time(until, now)} is over; it is {format_local_time(now, now)} now")
-        timelapse = self._judged(now)
+        timelapse = self._judged(now, "paused")
         paused = begin_pause(timelapse, now, request.who, until)
         self._keeper.commit(paused, now)
         self._planner.plan_afresh()
@@ -59,16 +59,16 @@ class PauseIntake:
             It has none.
         """
         now = self._clock.now()
-        timelapse = self._judged(now)
+        timelapse = self._judged(now, "resumed")
         if pause_at(timelapse, now) is None:
             raise DefinitionRefused(f"{timelapse.id} is not paused; {describe_next_slot(timelapse, now)}")
-        resumed = end_pause(timelapse)
+        resumed = end_pause(timelapse, now, request.who)
         self._keeper.commit(resumed, now, Circumstances(origin=request.who))
         self._planner.plan_afresh()
         return f"{resumed.id} goes on; {describe_next_slot(resumed, now)}"
 
-    def _judged(self, now: datetime) -> TimeLapse:
-        """Return the timelapse with the slots closed that are late or paused by now.
+    def _judged(self, now: datetime, what: str) -> TimeLapse:
+        """Return the timelapse with the slots closed that are late or paused by now; it is to be ``what``.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class PauseIntake:
                 self._keeper.commit(judged, now)
         timelapse = self._keeper.active
         if timelapse is None:
-            raise DefinitionRefused("there is no active timelapse that could be paused")
+            raise DefinitionRefused(f"there is no active timelapse that could be {what}")
         return timelapse
 
 

@@ -1,8 +1,8 @@
 """The last minutes of the store once more in the journal: of what journald is given last, a power cut takes half along.
 
-The logbook of the store has what was recorded in that time, whatever it was: a slot, the correction of an old one, the
-beginning or the end of a timelapse. Each line about it has the field RETOLD, and says that it is one. Of a timelapse
-that made room in that time the logbook has what is to be told, and the archive the records.
+The logbook of the store has what was recorded in that time, whatever it was: a slot, the correction of an old one, a
+pause, an amendment, the beginning or the end of a timelapse. Each line about it has the field RETOLD, and says that it
+is one. Of a timelapse that made room in that time the logbook has what is to be told, and the archive the records.
 """
 
 from __future__ import annotations
@@ -23,8 +23,16 @@ from plantimager.timelapse.daemon.journal_events import (
     describe_skipped,
 )
 from plantimager.timelapse.domain import events
+from plantimager.timelapse.domain.pausing import describe_pause
+from plantimager.timelapse.domain.records import storable_text
 from plantimager.timelapse.domain.states import RecordStatus
-from plantimager.timelapse.domain.wording import describe_slot, describe_slots, format_local_time, ordinal
+from plantimager.timelapse.domain.wording import (
+    describe_end_of_pause,
+    describe_slot,
+    describe_slots,
+    format_local_time,
+    ordinal,
+)
 from plantimager.timelapse.settings.acceptance import describe_start
 from plantimager.timelapse.store.schema import Recorded
 from plantimager.timelapse.support.text import format_count
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from plantimager.timelapse.domain.records import SlotRecord
+    from plantimager.timelapse.domain.records import Pause, SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.store.schema import Logbook
 
@@ -56,24 +64,34 @@ MAX_RECENT: Final = JOURNAL_SYNC_INTERVAL // NEARBY + 2
 MAX_SPANS: Final = 20
 """Spans of slots in an entry; the oldest slots are dropped first."""
 
+MAX_AMENDMENTS: Final = 10
+"""In an entry; the oldest are dropped first."""
+
 
 # --- what was recorded --------------------------------------------------------------------------------------
 
 
-def note_recorded(logbook: Logbook, happened: Sequence[events.Event], at: datetime) -> Logbook:
-    """Return the logbook with what is recorded ``at``, and the last entries before it."""
+def note_recorded(logbook: Logbook, happened: Sequence[events.Event], at: datetime, origin: str) -> Logbook:
+    """Return the logbook with what is recorded ``at``, and the last entries before it.
+
+    ``origin`` is what was amended by whom, where anything was.
+    """
     spans = [(slot, slot) for event in happened for slot in _slots_of(event)]
     begins = any(isinstance(event, events.DefinitionAccepted) for event in happened)
     ends = any(isinstance(event, events.TimelapseEnded) for event in happened)
-    if not spans and not begins and not ends:
+    pauses = any(isinstance(event, events.TimelapsePaused | events.PauseEnded) for event in happened)
+    is_amended = bool(origin) and any(isinstance(event, events.TimelapseAmended) for event in happened)
+    amended = (storable_text(origin),) if is_amended else ()
+    if not (spans or begins or ends or pauses or amended):
         return logbook
     recent = [*logbook.recent]
     if recent and abs(at - recent[-1].at) < NEARBY and not (recent[-1].ends or recent[-1].archived):
         last = recent.pop()
-        begins |= last.begins
+        begins, pauses, amended = begins or last.begins, pauses or last.pauses, (*last.amended, *amended)
         spans += last.slots
         at = last.at  # so that an entry ends, however densely it goes on
-    recent.append(Recorded(at, _merged(spans), begins=begins, ends=ends))
+    amended = amended[-MAX_AMENDMENTS:]
+    recent.append(Recorded(at, _merged(spans), begins=begins, ends=ends, pauses=pauses, amended=amended))
     return replace(logbook, recent=tuple(recent[-MAX_RECENT:]))  # by their number: the clock may have been set just now
 
 
@@ -135,10 +153,14 @@ def _lines_of(timelapse: TimeLapse, recent: Sequence[Recorded], now: datetime) -
         if entry.begins:
             words = describe_start(timelapse, "its definition", now)
             lines.append((entry.at, 0, (Action.DEFINITION_ACCEPTED, words, ())))
+        lines += [(entry.at, 1, (Action.AMENDED, words, ())) for words in entry.amended]
         if entry.ends and timelapse.state in ACTION_OF_END:
-            lines.append((entry.at, 2, (ACTION_OF_END[timelapse.state], describe_end(timelapse), ())))
+            lines.append((entry.at, 3, (ACTION_OF_END[timelapse.state], describe_end(timelapse), ())))
     about_slots = _lines_about(timelapse, told_at.keys(), now)
-    lines += [(max(told_at[slot] for slot in line[2]), 1, line) for line in about_slots]
+    lines += [(max(told_at[slot] for slot in line[2]), 2, line) for line in about_slots]
+    paused_at, pause = [entry.at for entry in recent if entry.pauses], timelapse.last_pause
+    if paused_at and pause is not None:
+        lines.append((paused_at[-1], 2, (*_retell_pause(timelapse.id, pause, now), ())))
     for _, _, line in sorted(lines, key=lambda entry: (entry[0], entry[1], entry[2][2])):
         yield line
 
@@ -177,6 +199,15 @@ def _is_waiting(timelapse: TimeLapse, slot: int) -> bool:
     record = timelapse.records.get(slot)
     is_bare = record is None or (record.status is RecordStatus.PENDING and not record.error)
     return is_bare and slot >= timelapse.next_idx
+
+
+def _retell_pause(timelapse_id: str, pause: Pause, now: datetime) -> tuple[Action, str]:
+    """Return action and sentence for the last pause."""
+    words = f"{timelapse_id}: {describe_pause(pause)} at {format_local_time(pause.since, now)}"
+    if pause.until is None or not (pause.is_over or pause.ended_by):
+        return Action.PAUSED, f"{words}, {describe_end_of_pause(pause.until, now)}"
+    why = f", ended by {pause.ended_by}" if pause.ended_by else ""
+    return Action.PAUSE_ENDED, f"{words}, until {format_local_time(pause.until, now)}{why}"
 
 
 def _retell(record: SlotRecord, timelapse: TimeLapse, now: datetime) -> tuple[Action, str]:

@@ -230,7 +230,7 @@ class StoreKeeper:
     ) -> bool:
         before = self.timelapse
         happened = events_between(before, following.timelapse)
-        following = replace(following, logbook=note_recorded(following.logbook, happened, at))
+        following = replace(following, logbook=note_recorded(following.logbook, happened, at, circumstances.origin))
         content = self._writer.encode(following)
         if (size := sum(map(len, content))) > MAX_STORE_BYTES:
             following = self._shorten(following, size)

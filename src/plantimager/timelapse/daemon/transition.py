@@ -22,7 +22,7 @@ class Circumstances(Struct, frozen=True):
     problem: BaseException | None = None
     """The exception of the driver."""
     origin: str = ""
-    """The file or command that an accepted definition is from, or the person who has ended a pause."""
+    """The file or command of an accepted definition, the person who ended a pause, or what was amended by whom."""
     is_repeated: bool = False
     """Whether this is one more try for a rig that wasn't ready; the journal has the first."""
     is_found: bool = False

@@ -186,7 +186,7 @@ def events_between(before: TimeLapse | None, after: TimeLapse) -> tuple[Event, .
     """
     begins = before is None or begins_anew(before, after)
     if before is None or begins:
-        before = replace(after, state=TimeLapseState.CONFIGURED, next_idx=0, records={}, ending=None, pause=None)
+        before = replace(after, state=TimeLapseState.CONFIGURED, next_idx=0, records={}, ending=None, last_pause=None)
     skipped, slots = _slots_that_changed(before, after)
     events = [
         *_beginning(before, after, begins=begins),
@@ -195,7 +195,7 @@ def events_between(before: TimeLapse | None, after: TimeLapse) -> tuple[Event, .
         *_interrupted(before, after, slots),
         *_skipped(skipped, after),
     ]
-    if before.pause is not None and after.pause is None:
+    if _kept_pause(before) is not None and _kept_pause(after) is None:
         events.append(PauseEnded())
     if after.state is not before.state and after.state in _ENDINGS:
         events.append(_ENDINGS[after.state]())
@@ -216,8 +216,15 @@ def _beginning(before: TimeLapse, after: TimeLapse, *, begins: bool) -> Iterator
     changed = tuple(name for name, old, new in settings if old is not new and old != new)
     if changed:
         yield TimelapseAmended(changed)
-    if after.pause is not None and after.pause != before.pause:
-        yield TimelapsePaused(after.pause)
+    pause = _kept_pause(after)
+    if pause is not None and pause != before.pause:
+        yield TimelapsePaused(pause)
+
+
+def _kept_pause(timelapse: TimeLapse) -> Pause | None:
+    """Return the pause, unless a person has ended it: then it is there until the end of a scan."""
+    pause = timelapse.pause
+    return None if pause is None or pause.ended_by else pause
 
 
 def _slots_that_changed(before: TimeLapse, after: TimeLapse) -> tuple[list[SlotRecord], list[int]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def pause_at(timelapse: TimeLapse, at: datetime) -> Pause | None:
     """Return the pause in force ``at`` a time; ``None`` where no slot is held back then."""
     pause = timelapse.pause if timelapse.state.is_active else None
-    return pause if pause is not None and (pause.until is None or at < pause.until) else None
+    return pause if pause is not None and not pause.ended_by and (pause.until is None or at < pause.until) else None
 
 
 def next_to_take(timelapse: TimeLapse) -> int | None:
@@ -54,25 +54,35 @@ def begin_pause(timelapse: TimeLapse, at: datetime, who: str, until: datetime | 
     check_transition(timelapse.state, Trigger.PAUSED)
     before = pause_at(timelapse, at)
     pause = Pause(at if before is None else before.since, storable_text(who, MAX_REPEATED_TEXT_BYTES), until)
-    return replace(timelapse, pause=pause)
+    return replace(timelapse, last_pause=pause)
 
 
-def end_pause(timelapse: TimeLapse) -> TimeLapse:
-    """Return the value after *pause ended*: by a person, or by its time."""
+def end_pause(timelapse: TimeLapse, at: datetime, who: str) -> TimeLapse:
+    """Return the value after *pause ended* by a person; a scan keeps it, for the slots that fell due in it by then."""
     check_transition(timelapse.state, Trigger.PAUSE_ENDED)
-    return replace(timelapse, pause=None)
+    if timelapse.pause is None:
+        return timelapse
+    pause = Pause(
+        timelapse.pause.since, timelapse.pause.who, until=at, ended_by=storable_text(who, MAX_REPEATED_TEXT_BYTES)
+    )
+    return keep_pause(replace(timelapse, last_pause=pause), at)
 
 
 def keep_pause(timelapse: TimeLapse, at: datetime) -> TimeLapse:
     """Return the value by the pause, ``at`` a time: slots that fell due in it are skipped, and it ends if it is over.
 
     A slot before it that is still open when one in it falls due is skipped with that. During a scan all of it waits.
+    One goes on that a clock has ended which was ahead.
     """
-    if timelapse.pause is None or timelapse.state is not TimeLapseState.SCHEDULED:
+    pause = timelapse.last_pause
+    if pause is None or timelapse.state is not TimeLapseState.SCHEDULED:
         return timelapse
-    timelapse = _skip_paused(timelapse, timelapse.pause, at)
-    is_over = timelapse.state.is_active and pause_at(timelapse, at) is None
-    return end_pause(timelapse) if is_over else timelapse
+    has_ended = bool(pause.ended_by) or (pause.until is not None and pause.until <= at)
+    if pause.is_over and has_ended:
+        return timelapse
+    timelapse = _skip_paused(timelapse, pause, at)
+    is_over = has_ended and timelapse.state.is_active
+    return timelapse if is_over is pause.is_over else replace(timelapse, last_pause=replace(pause, is_over=is_over))
 
 
 def _skip_paused(timelapse: TimeLapse, pause: Pause, at: datetime) -> TimeLapse:

@@ -123,6 +123,10 @@ class Pause(Struct, frozen=True):
     since: datetime
     who: str
     until: datetime | None = None
+    ended_by: str = ""
+    """The person who has ended it, ``until`` then; empty where its time ends it."""
+    is_over: bool = False
+    """Whether it is recorded that it has ended, and the slots that fell due in it have their records."""
 
 
 class Tally(Struct, frozen=True):

@@ -67,7 +67,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     on_scan_failed: OnScanFailed = OnScanFailed.SKIP_SCAN
     scan_retries: int = 0
     ending: Ending | None = None
-    pause: Pause | None = None
+    last_pause: Pause | None = None
 
     def __post_init__(self) -> None:
         """Check what every value must hold; the store checks what costs a pass over all slots."""
@@ -90,6 +90,11 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def next_at(self) -> datetime | None:
         """When the next slot is due; ``None`` after the last, and when the timelapse isn't active."""
         return self.schedule_times[self.next_idx] if self.state.is_active else None
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause, until it is recorded that it is over."""
+        return None if self.last_pause is None or self.last_pause.is_over else self.last_pause
 
     @property
     def scan_ids(self) -> Iterator[str]:
@@ -180,15 +185,9 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
 
     def begin(self, at: datetime, boot_id: str) -> TimeLapse:
         """Return the value after *slot due*: the next slot's next attempt runs."""
-        before = self._record(self.next_idx)
-        record = replace(
-            before,
-            status=RecordStatus.RUNNING,
-            attempt=before.attempt + 1,
-            started_at=at,
-            finished_at=None,
-            boot_id=boot_id,
-        )
+        before, status = self._record(self.next_idx), RecordStatus.RUNNING
+        number = before.attempt + 1
+        record = replace(before, status=status, attempt=number, started_at=at, finished_at=None, boot_id=boot_id)
         return self._with(Trigger.SLOT_DUE, TimeLapseState.RUNNING, records=self._and(record))
 
     def succeed(self, at: datetime | None, pictures: int | None = None) -> TimeLapse:
@@ -294,9 +293,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def succeed_after_all(self, slot: int, at: datetime, pictures: int | None, end: datetime | None) -> TimeLapse:
         """Return the value after *scan is whole after all*: its slot is taken.
 
-        A timelapse that has ended stays so, unless it had ended because this slot failed: then it goes on with the
-        slots that are, by the clock as it is now, in the future or within their grace period. ``end`` is when the
-        dataset was finished.
+        A timelapse that has ended stays so, unless because this slot failed: then it goes on with the slots that now
+        are in the future or within their grace period. ``end`` is when the dataset was finished.
         """
         check_transition(self.state, Trigger.WHOLE_AFTER_ALL)
         record = self._record(slot)

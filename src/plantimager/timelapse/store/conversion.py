@@ -91,7 +91,7 @@ _SAME_NAME: Final = tuple(
     name for name in TimeLapse.__struct_fields__ if name in Store.__struct_fields__ and name != "schedule_times"
 )
 """The fields of a `TimeLapse` that are keys of the file; its schedule is long, and converted on its own."""
-_IN_OWN: Final[Mapping[str, type[Struct]]] = MappingProxyType({"ending": Ending, "pause": Pause})
+_IN_OWN: Final[Mapping[str, type[Struct]]] = MappingProxyType({"ending": Ending, "last_pause": Pause})
 """The fields of a `TimeLapse` that are among what is ours in the file, with the domain's types."""
 
 

@@ -44,5 +44,9 @@ def public_copy(stored: StoredTimelapse) -> StoredTimelapse:
     ending = timelapse.ending
     if ending is not None:
         ending = replace(ending, who=redacted(ending.who, secrets), why=redacted(ending.why, secrets))
-    timelapse = replace(timelapse, records=ChunkedMap(timelapse.records).evolved(changed), ending=ending)
+    pause = timelapse.last_pause
+    if pause is not None:
+        pause = replace(pause, who=redacted(pause.who, secrets), ended_by=redacted(pause.ended_by, secrets))
+    records = ChunkedMap(timelapse.records).evolved(changed)
+    timelapse = replace(timelapse, records=records, ending=ending, last_pause=pause)
     return replace(stored, timelapse=timelapse, kept=KeptParts())

@@ -22,7 +22,7 @@ Older spellings of a file are rewritten (`spellings`) before they are held again
 
 # Annotations are values here, not texts: msgspec would have to compile each at every start.
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain
@@ -30,7 +30,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from msgspec import Meta, Struct, defstruct, field
-from msgspec.structs import fields, replace
+from msgspec.structs import astuple, fields, replace
 
 from plantimager.timelapse.domain.absence import NO_ABSENCE, Absence
 from plantimager.timelapse.domain.durations import MAX_DURATION
@@ -70,6 +70,15 @@ def are_years_sound(times: Iterable[datetime]) -> bool:
     if all(EARLIEST.year < year < LATEST.year - 1 for year in set(map(attrgetter("year"), times))):
         return True  # no offset is longer than a day
     return all(EARLIEST <= time < LATEST for time in times)
+
+
+def times_in(value: object) -> Iterator[datetime]:
+    """Yield the times in a Struct, a list or a tuple, however deep."""
+    if isinstance(value, datetime):
+        yield value
+    elif isinstance(value, Struct | list | tuple):
+        for member in astuple(value) if isinstance(value, Struct) else value:
+            yield from times_in(member)
 
 
 def allowed_words(words: type[StrEnum]) -> str:
@@ -165,6 +174,10 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
     """Whether the timelapse began."""
     ends: bool = False
     """Whether it ended."""
+    pauses: bool = False
+    """Whether a pause began, was changed or ended: `Own.last_pause` has which."""
+    amended: tuple[str, ...] = ()
+    """What amendments have changed, and whose they were."""
     archived: str = ""
     """The name in the archive of the timelapse that this is about; empty for the one in the store."""
 
@@ -225,11 +238,13 @@ class StoredEnding(Struct, frozen=True):
 
 
 class StoredPause(Struct, frozen=True):
-    """``extra.timelapsed.pause``."""
+    """``extra.timelapsed.last_pause``."""
 
     since: Instant
     who: str = ""
     until: Instant | None = None
+    ended_by: str = ""
+    is_over: bool = False
 
 
 class Own(Logbook, frozen=True, forbid_unknown_fields=True):
@@ -237,9 +252,21 @@ class Own(Logbook, frozen=True, forbid_unknown_fields=True):
 
     slots: dict[int, SlotDetails] = field(default_factory=dict)
     ending: StoredEnding | None = None
-    pause: StoredPause | None = None
+    last_pause: StoredPause | None = None
     digest: Any = None
     """Written with each text, and compared with the text alone (`raw_text`)."""
+
+    def __post_init__(self) -> None:
+        """Check the years, as `Store` does; `spellings` drops the values that aren't sound.
+
+        Raises
+        ------
+        ValueError
+            A year isn't sound.
+        """
+        values = [getattr(self, name) for name in self.__struct_fields__ if name != "slots"]  # which hold no times
+        if not are_years_sound(times_in(values)):
+            raise ValueError("not sound years")
 
 
 class Store(Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from msgspec import Struct, convert
 from msgspec.structs import fields
 
 from plantimager.timelapse.domain.schedule import EARLIEST, LATEST, to_utc
-from plantimager.timelapse.store.schema import OURS, OptionalInstant, Own, SlotDetails
+from plantimager.timelapse.store.schema import OURS, OptionalInstant, Own, SlotDetails, are_years_sound, times_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,7 +154,6 @@ def _types_of(kind: type[Struct]) -> dict[str, Any]:
 
 def _is_sound(value: Any, kind: Any) -> bool:
     try:
-        convert(value, kind, str_keys=True)
+        return are_years_sound(times_in(convert(value, kind, str_keys=True)))
     except ValueError:  # msgspec's own, and that of a lone surrogate
         return False
-    return True
