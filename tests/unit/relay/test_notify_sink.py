@@ -18,12 +18,14 @@ from zones import EUROPE, host_zone
 from plantimager.timelapse.channel.relay_status import TargetStatus
 from plantimager.timelapse.domain.pausing import begin_pause, keep_pause
 from plantimager.timelapse.domain.states import OnScanFailed, Reason
-from plantimager.timelapse.relay import outbox
+from plantimager.timelapse.relay import notify_sink, outbox
+from plantimager.timelapse.relay.actions import RelayAction
 from plantimager.timelapse.relay.messenger import Service
 from plantimager.timelapse.relay.notify_sink import NotifySink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
+from plantimager.timelapse.relay.taken_scans import TakenScans
 from plantimager.timelapse.relay.told import MAX_WAITING, read_told
 from plantimager.timelapse.settings.relay_config import ALL_EVENTS, NotifyEvent, NotifySettings
 from plantimager.timelapse.store.schema import Logbook
@@ -46,7 +48,7 @@ class World:
         self.settings = NotifySettings(picture=False, **settings)
         self.directory = directory
         self.value, self.daemon, self.targets, self.archived, self.faults = timelapse(48), DAEMON, (), (), ()
-        self.doubts, self.is_stale = (), True
+        self.doubts, self.is_stale, self.is_scanning = (), True, False
         monkeypatch.setattr(outbox, "send_message", self._send)
         self.restart()
 
@@ -67,7 +69,8 @@ class World:
         stored = StoredTimelapse(self.value, Logbook()) if self.value is not None else None
         seen = {"daemon": self.daemon, "targets": self.targets, "archived": self.archived, "doubts": self.doubts}
         fault = self.faults[-1] if self.faults and self.is_stale else ""
-        self.sink.update(StoreView(stored=stored, faults=self.faults, fault=fault, **seen))
+        scans = TakenScans(is_scanning=self.is_scanning)
+        self.sink.update(StoreView(scans, stored, faults=self.faults, fault=fault, **seen))
 
     def then(self, after, **changes):
         """Have the store's value, the daemon or the targets be another ``after`` so long from the beginning."""
@@ -138,13 +141,18 @@ def test_nobody_is_told_of_a_pause_and_its_slots(world):
     assert world.run(2 * DAY) == []
 
 
-def test_slot_after_a_pause_is_overdue_where_nobody_takes_it(world):
-    """Those in it are not, also where nobody recorded them, or that it is over."""
+def test_slot_after_a_pause_is_overdue_where_nobody_takes_it(world, monkeypatch):
+    """Those in it are not, also where nobody recorded them, or that it is over; the journal names the same one."""
     world.value = begin_pause(timelapse(), at(0, -60), "anna", at(2, -60))
     world.daemon = None
     world.restart()
-    [(when, subject)] = world.run(2 * HOUR)
-    assert (when > EVERY * 2, "slot 2 is overdue" in subject or "overdue" in subject) == (True, True), subject
+    lines = []
+    monkeypatch.setattr(notify_sink, "log_relay", lambda action, words, **fields: lines.append((action, words, fields)))
+    due = EVERY * 2 + GRACE + LONGEST_SCAN + MINUTE
+    assert world.run(2 * HOUR) == [(due + MINUTE, "slot 2 is overdue")]
+    assert "tl: slot 2 was due at 09:00 and has no record." in world.sent[0][2]
+    words = "slot 2 of tl has no record, although it should"
+    assert lines == [(RelayAction.OVERDUE, words, {"timelapse_id": "tl", "slot": 2})]
 
 
 def test_slots_of_a_pause_are_not_in_the_way_of_a_recovery(world):
@@ -366,6 +374,15 @@ def test_while_the_daemon_waits_for_its_clock_nothing_is_late_for_the_time_that_
     world.then(MINUTE, value=timelapse(48))
     assert world.run(3 * HOUR) == [(CLOCK_WAIT + 2 * MINUTE, "slot 0 is overdue")]
     assert "The timelapse service waits for a clock that it can trust." in world.sent[0][2]
+
+
+def test_a_scan_under_way_is_no_slot_that_is_too_late(world):
+    """It is within its grace period, while the daemon waits for a clock."""
+    world.value, world.daemon = timelapse(48, grace=2 * HOUR).begin(at(0), "b"), replace(DAEMON, clock_trusted=False)
+    world.is_scanning = True
+    world.restart()
+    world.run(HOUR)
+    assert "No slot is lost yet." in world.sent[0][2]
 
 
 def test_a_machine_that_has_just_booted_is_given_time(tmp_path, monkeypatch):

@@ -73,6 +73,8 @@ class Trouble(Struct, frozen=True):
     since: datetime
     doubt: Doubt | None = None
     """Where it is about pictures."""
+    slot: int | None = None
+    """The slot that is overdue, where it is about one."""
 
 
 class Recovery(Struct, frozen=True):
@@ -263,9 +265,9 @@ def _troubles(
     """Yield the troubles that are there now."""
     timelapse = view.timelapse
     if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.state.is_active:
-        slot = next_to_take(timelapse)
-        since = timelapse.schedule_times[timelapse.next_idx if slot is None else slot]
-        yield Trouble(NotifyEvent.OVERDUE, "", "", since)
+        following = next_to_take(timelapse)
+        slot = timelapse.next_idx if following is None else following
+        yield Trouble(NotifyEvent.OVERDUE, "", "", timelapse.schedule_times[slot], slot=slot)
     elif judgement.state is ScheduleState.OVERDUE and view.is_stale:
         yield Trouble(NotifyEvent.OVERDUE, STORE, view.fault, onsets.get(NotifyEvent.OVERDUE, now))
     if judgement.state is ScheduleState.WAITS_FOR_RIG and timelapse is not None and timelapse.current is not None:
