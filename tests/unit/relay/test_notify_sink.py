@@ -16,7 +16,7 @@ from virtual_time import START, ScriptEnded, VirtualClock
 from zones import EUROPE, host_zone
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
-from plantimager.timelapse.domain.pausing import begin_pause, keep_pause
+from plantimager.timelapse.domain.pausing import begin_pause, end_pause, keep_pause
 from plantimager.timelapse.domain.states import OnScanFailed, Reason
 from plantimager.timelapse.relay import notify_sink, outbox
 from plantimager.timelapse.relay.actions import RelayAction
@@ -597,6 +597,34 @@ def test_a_rig_that_is_not_ready_is_told_after_its_grace_period(world):
     assert world.sent[0][2].startswith(
         "The rig isn't ready: camera time-out.\nSince 08:00.\nNo slot is taken meanwhile."
     )
+
+
+def test_a_pause_says_nothing_of_whether_the_rig_is_ready(world):
+    """The slot that waited for it is taken, and says so."""
+    waiting = timelapse(48).rig_not_ready(FAILURE)
+    world.then(MINUTE, value=waiting)
+    paused = begin_pause(waiting, at(0, 600), "anna", None)
+    world.then(10 * MINUTE, value=paused)
+    world.then(15 * MINUTE, value=end_pause(paused))
+    world.then(20 * MINUTE, value=taken(end_pause(paused)))
+    told = ["the rig isn't ready", "the rig is ready again"]
+    assert [subject for _, subject in world.run(EVERY)] == told
+    assert world.sent[1][0] == 21 * MINUTE
+
+
+def test_a_slot_that_waited_for_its_rig_and_is_lost_in_a_pause_is_told(world):
+    """Those after it aren't; and nobody says that the rig is ready when the pause is over."""
+    waiting = timelapse(48).rig_not_ready(FAILURE)
+    world.then(MINUTE, value=waiting)
+    paused = begin_pause(waiting, at(0, 600), "anna", at(3))
+    world.then(10 * MINUTE, value=paused)
+    over = paused
+    for slot in range(1, 4):
+        over = keep_pause(over, at(slot))
+        world.then(EVERY * slot, value=over)
+    world.then(EVERY * 3 + 10 * MINUTE, value=taken(over))
+    told = ["the rig isn't ready", "slot 0 missed, rig not ready", "slots are taken again"]
+    assert [subject for _, subject in world.run(EVERY * 4)] == told
 
 
 def test_slots_that_were_skipped_for_the_rig_are_told_as_such(world):

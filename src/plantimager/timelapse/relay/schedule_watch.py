@@ -138,11 +138,14 @@ class ScheduleWatch:
 
 
 def waits_for_rig(timelapse: TimeLapse) -> bool:
-    """Whether the next slot waits for a rig that isn't ready."""
+    """Whether the next slot waits for a rig that isn't ready; in a pause it isn't tried."""
+    return timelapse.pause is None and has_found_no_rig(timelapse)
+
+
+def has_found_no_rig(timelapse: TimeLapse) -> bool:
+    """Whether the rig wasn't ready for the next slot when it was last tried."""
     record = timelapse.current
-    if record is None or timelapse.pause is not None:
-        return False
-    return record.status is RecordStatus.PENDING and record.reason is Reason.RIG_NOT_READY
+    return record is not None and record.status is RecordStatus.PENDING and record.reason is Reason.RIG_NOT_READY
 
 
 def describe_service(daemon: DaemonFacts | None) -> str:
