@@ -123,7 +123,7 @@ def test_each_wrong_name_and_each_wrong_type_is_found(change):
 
 
 def test_all_rigs_are_those_too_that_have_no_figures_now():
-    """Else Grafana names the ones that it knows of the time that is shown, which leaves out who is silent for longer."""
+    """Else Grafana names those that it knows of the time that is shown: not who is silent for longer."""
     chosen = [one for one in GIVEN["templating"]["list"] if one.get("includeAll")]
     assert {one["name"]: one["allValue"] for one in chosen} == {"instance": ".*", "rig": ".*"}
 

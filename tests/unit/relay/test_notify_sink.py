@@ -376,6 +376,15 @@ def test_while_the_daemon_waits_for_its_clock_nothing_is_late_for_the_time_that_
     assert "The timelapse service waits for a clock that it can trust." in world.sent[0][2]
 
 
+@pytest.mark.parametrize(("until", "told"), [(None, []), (at(2), ["slot 2 is overdue"])])
+def test_in_a_pause_a_clock_that_is_not_trusted_is_news_only_where_the_pause_has_an_end(world, until, told):
+    """Nobody knows whether that has come; without one, no slot is to be taken."""
+    world.value = begin_pause(timelapse(), at(0, -60), "anna", until)
+    world.daemon = replace(DAEMON, clock_trusted=False)
+    world.restart()
+    assert [subject for _, subject in world.run(HOUR)] == told
+
+
 def test_a_scan_under_way_is_no_slot_that_is_too_late(world):
     """It is within its grace period, while the daemon waits for a clock."""
     world.value, world.daemon = timelapse(48, grace=2 * HOUR).begin(at(0), "b"), replace(DAEMON, clock_trusted=False)
