@@ -569,6 +569,17 @@ def test_a_degraded_store_is_told_and_its_end_only_when_a_daemon_says_so(world):
     assert "The trouble began at 08:01 (9 min ago)." in world.sent[-1][2]
 
 
+@pytest.mark.parametrize(("first", "cost"), [("taken", "1 of 4 slots taken, 3 paused."),
+                                             ("failed", "0 of 4 slots taken, 1 lost, 3 paused.")])  # fmt: skip
+def test_slots_of_a_pause_are_not_called_lost_when_a_timelapse_is_complete(world, first, cost):
+    """They are counted as what they are."""
+    world.value = history(first, n_slots=4)[-1]
+    world.restart()
+    world.then(MINUTE, value=keep_pause(begin_pause(world.value, at(1, -60), "anna", None), at(3)))
+    assert [subject for _, subject in world.run(HOUR)] == ["tl is complete"]
+    assert cost in world.sent[0][2]
+
+
 def test_a_timelapse_that_failed_is_told_with_its_slot(world):
     """One message for both."""
     world.value = timelapse(48, on_scan_failed=OnScanFailed.FAIL_TIMELAPSE)

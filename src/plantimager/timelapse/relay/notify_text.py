@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.pausing import describe_pause, next_to_take
+from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import describe_slots, format_local_time
 from plantimager.timelapse.relay.advice import ADVICE, STORE_ADVICE
 from plantimager.timelapse.relay.news import LOSSES, STORE, UNREADABLE
@@ -125,8 +126,10 @@ def _ending_parts(endings: Iterable[Ended]) -> Iterator[tuple[str, str]]:
         else:
             why = one_line(timelapse.ending.why) if timelapse.ending is not None else "a slot failed"
             subject, what = f"{name} has failed", f"{timelapse.id} has failed: {why}."
-        lost = tally.done - tally.taken
-        cost = f"{tally.taken} of {timelapse.n_slots} slots taken{f', {lost} lost' if lost else ''}."
+        paused = sum(record.reason is Reason.PAUSED for record in timelapse.records.values())
+        counts = {"lost": tally.done - tally.taken - paused, "paused": paused}
+        others = [f", {count} {word}" for word, count in counts.items() if count]
+        cost = f"{tally.taken} of {timelapse.n_slots} slots taken{''.join(others)}."
         yield subject, _lines(what, cost, _advice(ending.kind))
 
 
