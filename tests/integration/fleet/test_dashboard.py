@@ -122,6 +122,12 @@ def test_each_wrong_name_and_each_wrong_type_is_found(change):
     assert [where for where in unseen if values[where] is not None] == []  # nothing is the same as none
 
 
+def test_all_rigs_are_those_too_that_have_no_figures_now():
+    """Else Grafana names those that it knows of the time that is shown: not who is silent for longer."""
+    chosen = [one for one in GIVEN["templating"]["list"] if one.get("includeAll")]
+    assert {one["name"]: one["allValue"] for one in chosen} == {"instance": ".*", "rig": ".*"}
+
+
 def test_each_query_asks_the_prometheus_that_a_person_chooses_and_each_column_has_its_name():
     """Where the schema allows anything."""
     for panel in GIVEN["panels"]:

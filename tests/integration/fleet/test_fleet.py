@@ -70,6 +70,42 @@ def test_each_alert_fires_for_what_it_is_for_and_is_silent_else():
     run("promtool", "test", "rules", Path(__file__).with_name("timelapse.rules.test.yml"))
 
 
+LIVES = {
+    ("rig-1", "a"): ("1x30 stale", "0+60x30 stale"),
+    ("rig-2", "a"): ("1x30 stale", "0+60x30 1800x30 stale"),
+    ("rig-2", "b"): ("1x120", "0+60x30 1800x120"),
+    ("rig-3", "a"): ("1x120", "0+60x120"),
+}
+"""Of a host without power, of a relay that was stopped, of one that hangs, and of one of which all is well."""
+
+
+def series_of(host, rig, up, written):
+    """Return what Prometheus has of a rig, as ``promtool test rules`` takes it."""
+    labels = f'job="rigs",instance="{host}"'
+    file = f"/run/plant-imager-timelapse-relay-{rig}/timelapsed-{rig}.prom"
+    return [
+        {"series": f'timelapse_daemon_up{{{labels},rig="{rig}"}}', "values": up},
+        {"series": f'node_textfile_mtime_seconds{{{labels},file="{file}"}}', "values": written},
+    ]
+
+
+def test_the_overview_counts_the_rigs_that_are_silent_whatever_became_of_their_metrics(tmp_path):
+    """Those of a dead host are gone. Each rig counts once, also while its file is old and its figures are missing."""
+    (silent,) = dashboard_expressions()["Silent"]
+    counts = {20: 0, 35: 2, 50: 3, 100: 3}
+    looks = [
+        {"expr": silent, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": count}]}
+        for minute, count in counts.items()
+    ]
+    series = [one for rig, life in LIVES.items() for one in series_of(*rig, *life)]
+    rules = {"rule_files": [str(FLEET / "timelapse.rules.yml")], "evaluation_interval": "1m"}
+    story = tmp_path / "silent.test.yml"  # JSON is YAML
+    story.write_text(
+        json.dumps({**rules, "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": looks}]})
+    )
+    run("promtool", "test", "rules", story)
+
+
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
     """Return the engines, which look at a hundred rigs, of which four have a trouble each."""

@@ -2,7 +2,19 @@
 
 import pytest
 
-from plantimager.timelapse.relay.apprise_call import redact
+from plantimager.timelapse.relay.apprise_call import _with_defaults, redact
+
+
+@pytest.mark.parametrize(("url", "added"), [
+    ("ntfy://topic", "?rto=40&overflow=truncate"),
+    ("mailto://h.org/?to=roberto@h.org&name=overflow", "&rto=40&overflow=truncate"),
+    ("json://h/?rto=9", "&overflow=truncate"),
+    ("json://h/?to=ada&Overflow=split", "&rto=40"),
+    ("json://h/?overflow=split&rto=9", ""),
+])  # fmt: skip
+def test_options_that_a_person_has_left_out_are_added_and_those_that_are_there_stay(url, added):
+    """Their letters may be a part of another value."""
+    assert _with_defaults(url) == f"{url}{added}"
 
 
 @pytest.mark.parametrize(

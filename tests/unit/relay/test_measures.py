@@ -12,11 +12,14 @@ from tree import MANUALS
 from plantimager.timelapse.channel.relay_status import TargetStatus
 from plantimager.timelapse.datasets.disk_forecast import Retention
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
+from plantimager.timelapse.domain.pausing import begin_pause
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 from plantimager.timelapse.relay.measures import DiskRules, DiskUse, measure_rig
 from plantimager.timelapse.relay.metrics_sink import format_metrics
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.settings.relay_config import Verdict
+from plantimager.timelapse.store.schema import Logbook
+from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 from stores import HOURS, read, scan, store_of
 
 AT = datetime.fromisoformat
@@ -67,6 +70,26 @@ def test_slots_that_a_person_gave_up_are_no_loss():
     scans = (taken(0), scan("tl_1", "skipped"), scan("tl_2", "interrupted", **cancelled))
     found = samples_of(view_of(*scans, scan("tl_3", "skipped", **cancelled), state="cancelled"))
     assert [found["timelapse_slots", outcome] for outcome in ("skipped", "interrupted", "cancelled")] == [1, 0, 2]
+
+
+def test_slots_of_a_pause_are_no_loss():
+    """A person had the schedule rest; what was lost before stays lost."""
+    paused = {"error": {"type": "paused", "msg": "paused by ana"}}
+    scans = (taken(0), scan("tl_1", "skipped"), scan("tl_2", "skipped", **paused), scan("tl_3", "skipped", **paused))
+    found = samples_of(view_of(*scans, n_slots=6))
+    assert [found["timelapse_slots", outcome] for outcome in ("skipped", "interrupted", "paused")] == [1, 0, 2]
+
+
+@pytest.mark.parametrize(("until", "begins"), [(AT(HOURS[2]), AT(HOURS[2])), (None, None)])
+def test_next_slot_of_a_pause_is_the_one_after_it_and_the_disk_is_filled_from_there(until, begins):
+    """No slot in it needs space; of a pause without an end nobody knows which slot is the next."""
+    view = view_of(taken(0), n_slots=6)
+    assert samples_of(view)["timelapse_datasets_disk_full_timestamp_seconds",] == AT(HOURS[3]).timestamp()
+    value = begin_pause(view.timelapse, AT(HOURS[0]) + timedelta(minutes=5), "ana", until)
+    found = samples_of(StoreView(stored=StoredTimelapse(value, Logbook())))
+    assert found.get(("timelapse_next_slot_timestamp_seconds",)) == (begins and begins.timestamp())
+    full_at = found.get(("timelapse_datasets_disk_full_timestamp_seconds",))
+    assert full_at == (begins and value.schedule_times[4].timestamp())
 
 
 def test_every_metric_says_of_which_rig_it_is():

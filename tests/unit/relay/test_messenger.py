@@ -2,10 +2,12 @@
 
 import platform
 import sys
+from datetime import timedelta
 
 import pytest
 
 from plantimager.timelapse.relay import messenger
+from plantimager.timelapse.relay.apprise_call import AppriseCall
 from plantimager.timelapse.relay.messenger import find_services
 from plantimager.timelapse.relay.sinks import _rig_name
 from plantimager.timelapse.settings.places import find_places
@@ -22,6 +24,24 @@ def test_an_apprise_that_is_slow_at_boot_is_no_fault_of_the_configuration(tmp_pa
     with pytest.raises(TimelapsedError, match=r"apprise gives no answer within 0\.2 s") as late:
         find_services(urls, {})
     assert late.value.exit_code == EXIT_FAILED
+
+
+def test_an_apprise_that_can_not_be_started_now_is_none_either(tmp_path, monkeypatch):
+    """As for lack of memory."""
+    urls = tmp_path / "urls"
+    urls.write_text("json://127.0.0.1/\n")
+    urls.chmod(0o600)
+    monkeypatch.setattr(messenger, "PROGRAM", ("/nowhere/python",))
+    with pytest.raises(TimelapsedError, match="apprise can't be started: No such file") as late:
+        find_services(urls, {})
+    assert late.value.exit_code == EXIT_FAILED
+
+
+def test_an_apprise_that_was_killed_may_have_sent(monkeypatch):
+    """And one that ends by itself has not."""
+    monkeypatch.setattr(messenger, "PROGRAM", (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"))
+    problem = messenger.send_message(messenger.Service("json", "json://h"), AppriseCall(()), timedelta(minutes=1))
+    assert (problem, problem.startswith(messenger.UNKNOWN)) == ("apprise was ended by signal 9", True)
 
 
 @pytest.mark.parametrize(("rig", "computer", "called"), [

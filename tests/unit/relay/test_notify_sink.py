@@ -16,14 +16,16 @@ from virtual_time import START, ScriptEnded, VirtualClock
 from zones import EUROPE, host_zone
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
-from plantimager.timelapse.domain.pausing import begin_pause, keep_pause
+from plantimager.timelapse.domain.pausing import begin_pause, end_pause, keep_pause
 from plantimager.timelapse.domain.states import OnScanFailed, Reason
-from plantimager.timelapse.relay import outbox
+from plantimager.timelapse.relay import notify_sink, outbox
+from plantimager.timelapse.relay.actions import RelayAction
 from plantimager.timelapse.relay.messenger import Service
 from plantimager.timelapse.relay.notify_sink import NotifySink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
+from plantimager.timelapse.relay.taken_scans import TakenScans
 from plantimager.timelapse.relay.told import MAX_WAITING, read_told
 from plantimager.timelapse.settings.relay_config import ALL_EVENTS, NotifyEvent, NotifySettings
 from plantimager.timelapse.store.schema import Logbook
@@ -46,7 +48,7 @@ class World:
         self.settings = NotifySettings(picture=False, **settings)
         self.directory = directory
         self.value, self.daemon, self.targets, self.archived, self.faults = timelapse(48), DAEMON, (), (), ()
-        self.doubts, self.is_stale = (), True
+        self.doubts, self.is_stale, self.is_scanning = (), True, False
         monkeypatch.setattr(outbox, "send_message", self._send)
         self.restart()
 
@@ -67,7 +69,8 @@ class World:
         stored = StoredTimelapse(self.value, Logbook()) if self.value is not None else None
         seen = {"daemon": self.daemon, "targets": self.targets, "archived": self.archived, "doubts": self.doubts}
         fault = self.faults[-1] if self.faults and self.is_stale else ""
-        self.sink.update(StoreView(stored=stored, faults=self.faults, fault=fault, **seen))
+        scans = TakenScans(is_scanning=self.is_scanning)
+        self.sink.update(StoreView(scans, stored, faults=self.faults, fault=fault, **seen))
 
     def then(self, after, **changes):
         """Have the store's value, the daemon or the targets be another ``after`` so long from the beginning."""
@@ -138,13 +141,18 @@ def test_nobody_is_told_of_a_pause_and_its_slots(world):
     assert world.run(2 * DAY) == []
 
 
-def test_slot_after_a_pause_is_overdue_where_nobody_takes_it(world):
-    """Those in it are not, also where nobody recorded them, or that it is over."""
+def test_slot_after_a_pause_is_overdue_where_nobody_takes_it(world, monkeypatch):
+    """Those in it are not, also where nobody recorded them, or that it is over; the journal names the same one."""
     world.value = begin_pause(timelapse(), at(0, -60), "anna", at(2, -60))
     world.daemon = None
     world.restart()
-    [(when, subject)] = world.run(2 * HOUR)
-    assert (when > EVERY * 2, "slot 2 is overdue" in subject or "overdue" in subject) == (True, True), subject
+    lines = []
+    monkeypatch.setattr(notify_sink, "log_relay", lambda action, words, **fields: lines.append((action, words, fields)))
+    due = EVERY * 2 + GRACE + LONGEST_SCAN + MINUTE
+    assert world.run(2 * HOUR) == [(due + MINUTE, "slot 2 is overdue")]
+    assert "tl: slot 2 was due at 09:00 and has no record." in world.sent[0][2]
+    words = "slot 2 of tl has no record, although it should"
+    assert lines == [(RelayAction.OVERDUE, words, {"timelapse_id": "tl", "slot": 2})]
 
 
 def test_slots_of_a_pause_are_not_in_the_way_of_a_recovery(world):
@@ -368,6 +376,24 @@ def test_while_the_daemon_waits_for_its_clock_nothing_is_late_for_the_time_that_
     assert "The timelapse service waits for a clock that it can trust." in world.sent[0][2]
 
 
+@pytest.mark.parametrize(("until", "told"), [(None, []), (at(2), ["slot 2 is overdue"])])
+def test_in_a_pause_a_clock_that_is_not_trusted_is_news_only_where_the_pause_has_an_end(world, until, told):
+    """Nobody knows whether that has come; without one, no slot is to be taken."""
+    world.value = begin_pause(timelapse(), at(0, -60), "anna", until)
+    world.daemon = replace(DAEMON, clock_trusted=False)
+    world.restart()
+    assert [subject for _, subject in world.run(HOUR)] == told
+
+
+def test_a_scan_under_way_is_no_slot_that_is_too_late(world):
+    """It is within its grace period, while the daemon waits for a clock."""
+    world.value, world.daemon = timelapse(48, grace=2 * HOUR).begin(at(0), "b"), replace(DAEMON, clock_trusted=False)
+    world.is_scanning = True
+    world.restart()
+    world.run(HOUR)
+    assert "No slot is lost yet." in world.sent[0][2]
+
+
 def test_a_machine_that_has_just_booted_is_given_time(tmp_path, monkeypatch):
     """The daemon has to record what it missed."""
     monkeypatch.setattr(VirtualClock, "since_boot", lambda clock: clock.elapsed.total_seconds())
@@ -543,6 +569,17 @@ def test_a_degraded_store_is_told_and_its_end_only_when_a_daemon_says_so(world):
     assert "The trouble began at 08:01 (9 min ago)." in world.sent[-1][2]
 
 
+@pytest.mark.parametrize(("first", "cost"), [("taken", "1 of 4 slots taken, 3 paused."),
+                                             ("failed", "0 of 4 slots taken, 1 lost, 3 paused.")])  # fmt: skip
+def test_slots_of_a_pause_are_not_called_lost_when_a_timelapse_is_complete(world, first, cost):
+    """They are counted as what they are."""
+    world.value = history(first, n_slots=4)[-1]
+    world.restart()
+    world.then(MINUTE, value=keep_pause(begin_pause(world.value, at(1, -60), "anna", None), at(3)))
+    assert [subject for _, subject in world.run(HOUR)] == ["tl is complete"]
+    assert cost in world.sent[0][2]
+
+
 def test_a_timelapse_that_failed_is_told_with_its_slot(world):
     """One message for both."""
     world.value = timelapse(48, on_scan_failed=OnScanFailed.FAIL_TIMELAPSE)
@@ -580,6 +617,34 @@ def test_a_rig_that_is_not_ready_is_told_after_its_grace_period(world):
     assert world.sent[0][2].startswith(
         "The rig isn't ready: camera time-out.\nSince 08:00.\nNo slot is taken meanwhile."
     )
+
+
+def test_a_pause_says_nothing_of_whether_the_rig_is_ready(world):
+    """The slot that waited for it is taken, and says so."""
+    waiting = timelapse(48).rig_not_ready(FAILURE)
+    world.then(MINUTE, value=waiting)
+    paused = begin_pause(waiting, at(0, 600), "anna", None)
+    world.then(10 * MINUTE, value=paused)
+    world.then(15 * MINUTE, value=end_pause(paused))
+    world.then(20 * MINUTE, value=taken(end_pause(paused)))
+    told = ["the rig isn't ready", "the rig is ready again"]
+    assert [subject for _, subject in world.run(EVERY)] == told
+    assert world.sent[1][0] == 21 * MINUTE
+
+
+def test_a_slot_that_waited_for_its_rig_and_is_lost_in_a_pause_is_told(world):
+    """Those after it aren't; and nobody says that the rig is ready when the pause is over."""
+    waiting = timelapse(48).rig_not_ready(FAILURE)
+    world.then(MINUTE, value=waiting)
+    paused = begin_pause(waiting, at(0, 600), "anna", at(3))
+    world.then(10 * MINUTE, value=paused)
+    over = paused
+    for slot in range(1, 4):
+        over = keep_pause(over, at(slot))
+        world.then(EVERY * slot, value=over)
+    world.then(EVERY * 3 + 10 * MINUTE, value=taken(over))
+    told = ["the rig isn't ready", "slot 0 missed, rig not ready", "slots are taken again"]
+    assert [subject for _, subject in world.run(EVERY * 4)] == told
 
 
 def test_slots_that_were_skipped_for_the_rig_are_told_as_such(world):

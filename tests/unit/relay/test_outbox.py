@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from tracing import Traced, fork
 from tree import SUPPORT
 
-from plantimager.timelapse.relay import outbox
-from plantimager.timelapse.relay.messenger import NO_END, Service
+from plantimager.timelapse.relay import messenger, outbox
+from plantimager.timelapse.relay.messenger import KILLED, Service
 from plantimager.timelapse.relay.outbox import MAX_UNKNOWN, Outbox
 from plantimager.timelapse.relay.told import Message, Told, ToldUpTo, read_told, write_told
 from plantimager.timelapse.settings.relay_config import NotifySettings
@@ -103,7 +103,7 @@ def test_a_relay_that_is_killed_by_each_of_its_messages_gives_them_up(directory)
 def test_a_program_that_ends_while_it_sends_may_have_sent(directory):
     """It isn't started for the same message again and again either."""
     for _ in range(MAX_UNKNOWN + 3):
-        look_and_send(directory, problem=f"{NO_END} -9")
+        look_and_send(directory, problem=f"{KILLED} 9")
     assert arrived(directory) == [FIRST.subject] * MAX_UNKNOWN
 
 
@@ -113,6 +113,27 @@ def test_a_service_that_refuses_has_taken_nothing_and_is_tried_on(directory):
         look_and_send(directory, problem="it answers 503")
     assert len(arrived(directory)) == MAX_UNKNOWN + 3
     look_and_send(directory)
+    assert not read_told(directory / "ledger").waiting
+
+
+@pytest.mark.parametrize(("program", "why"), [
+    (["/nowhere/python"], "apprise can't be started: No such file or directory"),
+    ([sys.executable, "-c", "import no_apprise_of_this_name"], "apprise ended with code 1"),
+])  # fmt: skip
+def test_an_apprise_that_is_broken_has_sent_nothing_and_all_waits_for_a_whole_one(directory, monkeypatch, program, why):
+    """As while its environment is renewed: nothing is given up, and all is summed up."""
+    monkeypatch.setattr(messenger, "PROGRAM", program)
+    for number in range(MAX_UNKNOWN + 3):
+        box = Outbox(directory / "ledger", [SERVICE], "bench", NotifySettings(), SystemClock())
+        told = box.load()
+        if number < 2:
+            box.add((FIRST, SECOND)[number], told)
+        box.send_waiting(threading.Event(), lambda _: b"")
+        assert why in box.status.trouble
+    (waiting,) = read_told(directory / "ledger").waiting.values()
+    assert (waiting.messages, waiting.dropped) == ((FIRST, SECOND), 0)
+    look_and_send(directory, SECOND)
+    assert arrived(directory)[0].startswith("bench: ")
     assert not read_told(directory / "ledger").waiting
 
 

@@ -99,7 +99,7 @@ def _with_defaults(url: str) -> str:
     than the service takes is cut off: it would be refused again and again.
     """
     for option in (f"rto={READ_SECONDS}", "overflow=truncate"):
-        if option.partition("=")[0] not in url.partition("?")[2]:
+        if not re.search(rf"(^|&){option.partition('=')[0]}=", url.partition("?")[2], re.IGNORECASE):
             url = f"{url}{'&' if '?' in url else '?'}{option}"
     return url
 

@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, SummaryMetricFamily
 
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention, forecast_disk
 from plantimager.timelapse.datasets.disk_space import KEEP_FREE
+from plantimager.timelapse.domain.pausing import next_to_take
 from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseState
 from plantimager.timelapse.settings.relay_config import Verdict
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.store_view import StoreView
 
-CANCELLED: Final = Reason.CANCELLED.value
-"""The outcome of slots that a person gave up, whose records are *skipped* or *interrupted*: they are no loss."""
+BY_PERSONS: Final = (Reason.CANCELLED, Reason.PAUSED)
+"""What became of slots that a person gave up, or paused: by their records *skipped* or *interrupted*, but no loss."""
 
 
 class DiskRules(Struct, frozen=True):
@@ -133,11 +134,12 @@ def _measure_timelapse(
             n_pictures = sum(doubt.pictures for doubt in doubts if doubt.verdict == verdict)
             doubtful.add_metric([*labels.values(), verdict.value], n_pictures)
         yield doubtful
-    next_at = timelapse.next_at if timelapse.state.is_active else None
-    if next_at is not None:
-        yield _gauge("timelapse_next_slot_timestamp_seconds", "When the next slot begins", labels, next_at.timestamp())
-    if timelapse.state.is_active and disk is not None:
-        to_come = timelapse.schedule_times[timelapse.next_idx :]
+    following = next_to_take(timelapse)
+    to_come = timelapse.schedule_times[following:] if following is not None else ()
+    if to_come:
+        begins = to_come[0].timestamp()
+        yield _gauge("timelapse_next_slot_timestamp_seconds", "When the next slot begins", labels, begins)
+    if disk is not None:
         full_slot = disk.full_slot(to_come)
         if full_slot is not None:
             yield _gauge(
@@ -151,10 +153,10 @@ def _measure_timelapse(
 def _measure_slots(labels: Mapping[str, str], timelapse: TimeLapse) -> Iterator[Metric]:
     records = [*timelapse.records.values()]
     outcomes = _family("timelapse_slots", "Slots of the schedule by what became of them", [*labels, "outcome"])
-    counts = dict.fromkeys([*map(str, RecordStatus), CANCELLED], 0)
+    counts = dict.fromkeys([*map(str, RecordStatus), *map(str, BY_PERSONS)], 0)
     counts[RecordStatus.PENDING] = timelapse.n_slots - len(records)
     for record in records:
-        counts[CANCELLED if record.reason is Reason.CANCELLED else record.status] += 1
+        counts[record.reason if record.reason in BY_PERSONS else record.status] += 1
     for outcome, count in counts.items():
         outcomes.add_metric([*labels.values(), str(outcome)], count)
     yield outcomes

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "plantimager.timelapse.relay.apprise_call")
 CREDENTIAL: Final = "notify"
-NO_ANSWER, NO_END = "no answer within", "apprise ended with code"
-UNKNOWN: Final = (NO_ANSWER, NO_END)
+NO_ANSWER, KILLED, NO_START = "no answer within", "apprise was ended by signal", "apprise can't be started"
+UNKNOWN: Final = (NO_ANSWER, KILLED)
 """How the problems begin with which a message may have arrived all the same."""
 MAX_REASON: Final = 200
 CHECK_SECONDS: Final = 60.0
@@ -71,6 +71,8 @@ def find_services(urls_file: Path | None, environment: Mapping[str, str]) -> tup
     answers = _call(AppriseCall(tuple(url for _, url in lines)), CHECK_SECONDS)
     if isinstance(answers, str) and answers.startswith(NO_ANSWER):
         raise TimelapsedError(f"apprise gives {answers}")  # by a board that still boots; systemd starts the relay again
+    if isinstance(answers, str) and answers.startswith((NO_START, KILLED)):
+        raise TimelapsedError(answers)  # as for lack of memory
     if isinstance(answers, str):
         raise ConfigurationError(f"apprise can't be run: {answers}")
     faulty = [str(number) for (number, _), answer in zip(lines, answers, strict=True) if not answer.service]
@@ -93,7 +95,11 @@ def send_message(service: Service, call: AppriseCall, timeout: timedelta) -> str
 
 def _call(call: AppriseCall, seconds: float) -> Sequence[AppriseAnswer] | str:
     """Run apprise; return its answers, or why there are none."""
-    with subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    try:
+        process = subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError as problem:
+        return f"{NO_START}: {problem.strerror or problem}"
+    with process:
         try:
             output, _ = process.communicate(msgspec.json.encode(call), seconds)
         except subprocess.TimeoutExpired:
@@ -105,4 +111,5 @@ def _call(call: AppriseCall, seconds: float) -> Sequence[AppriseAnswer] | str:
     try:
         return msgspec.json.decode(output, type=list[AppriseAnswer])
     except msgspec.DecodeError:
-        return f"{NO_END} {process.returncode}"
+        code = process.returncode
+        return f"{KILLED} {-code}" if code < 0 else f"apprise ended with code {code}"

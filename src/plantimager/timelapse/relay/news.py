@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain import events
 from plantimager.timelapse.domain.pausing import next_to_take
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
-from plantimager.timelapse.relay.schedule_watch import ScheduleState
+from plantimager.timelapse.relay.schedule_watch import ScheduleState, has_found_no_rig
 from plantimager.timelapse.relay.store_view import name_of
 from plantimager.timelapse.relay.told import MAX_MARKS, OpenTrouble, Told, ToldUpTo
 from plantimager.timelapse.settings.relay_config import NotifyEvent
@@ -73,6 +73,8 @@ class Trouble(Struct, frozen=True):
     since: datetime
     doubt: Doubt | None = None
     """Where it is about pictures."""
+    slot: int | None = None
+    """The slot that is overdue, where it is about one."""
 
 
 class Recovery(Struct, frozen=True):
@@ -141,7 +143,9 @@ def find_news(
     current = {_name(alarm): alarm for alarm in _troubles(view, judgement, now, onsets) if alarm.kind in wanted}
     still_open = {trouble: known for trouble, known in told.open.items() if trouble != LOSSES}
     alarms = tuple(alarm for trouble, alarm in current.items() if trouble not in still_open)
-    over = [t for t in still_open if t not in current and not _is_unknown(t, view, judgement)]
+    told_instead = NotifyEvent.RIG_NOT_READY if losses else None
+    gone = [trouble for trouble in still_open if trouble not in current]
+    over = [t for t in gone if t == told_instead or not _is_unknown(t, view, judgement)]
     silent = OF_SLOTS if losses or not is_active else ()
     doubts = {f"{OF_PICTURES}{doubt.name}": doubt for doubt in view.doubts or () if NotifyEvent.DOUBTFUL in wanted}
     recoveries = [
@@ -263,9 +267,9 @@ def _troubles(
     """Yield the troubles that are there now."""
     timelapse = view.timelapse
     if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.state.is_active:
-        slot = next_to_take(timelapse)
-        since = timelapse.schedule_times[timelapse.next_idx if slot is None else slot]
-        yield Trouble(NotifyEvent.OVERDUE, "", "", since)
+        following = next_to_take(timelapse)
+        slot = timelapse.next_idx if following is None else following
+        yield Trouble(NotifyEvent.OVERDUE, "", "", timelapse.schedule_times[slot], slot=slot)
     elif judgement.state is ScheduleState.OVERDUE and view.is_stale:
         yield Trouble(NotifyEvent.OVERDUE, STORE, view.fault, onsets.get(NotifyEvent.OVERDUE, now))
     if judgement.state is ScheduleState.WAITS_FOR_RIG and timelapse is not None and timelapse.current is not None:
@@ -305,6 +309,8 @@ def _is_unknown(trouble: str, view: StoreView, judgement: Judgement) -> bool:
         return view.daemon is None or not view.daemon.is_live
     if trouble == UNREADABLE:
         return view.is_stale
+    if trouble == NotifyEvent.RIG_NOT_READY and view.timelapse is not None and has_found_no_rig(view.timelapse):
+        return True
     if trouble in OF_SLOTS:
         return judgement.state is ScheduleState.UNKNOWN or (view.is_stale and view.timelapse is None)
     if trouble.startswith(OF_PICTURES):

@@ -15,7 +15,6 @@ from plantimager.timelapse.relay.outbox import NAME, Outbox
 from plantimager.timelapse.relay.thumbnail import Thumbnailer
 from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.relay.trial_sender import Trials
-from plantimager.timelapse.settings.relay_config import NotifyEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.sink import SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.timed_sink import NextLook
-    from plantimager.timelapse.settings.relay_config import NotifySettings, Quiet
+    from plantimager.timelapse.settings.relay_config import NotifyEvent, NotifySettings, Quiet
 
 RECENT: Final = timedelta(days=1)
 """Messages of that time count as a row of the same."""
@@ -139,10 +138,10 @@ class NotifySink(TimedSink):
     def _tell(self, news: News, view: StoreView, now: datetime) -> None:
         self._news_since = None
         message = word_news(news, view, self._outbox.rig, now)
-        is_overdue = any(alarm.kind is NotifyEvent.OVERDUE and not alarm.why for alarm in news.alarms)
-        if is_overdue and view.timelapse is not None:
-            words = f"slot {view.timelapse.next_idx} of {view.timelapse.id} has no record, although it should"
-            log_relay(RelayAction.OVERDUE, words, timelapse_id=view.timelapse.id, slot=view.timelapse.next_idx)
+        slot = next((alarm.slot for alarm in news.alarms if alarm.slot is not None), None)
+        if slot is not None and view.timelapse is not None:
+            words = f"slot {slot} of {view.timelapse.id} has no record, although it should"
+            log_relay(RelayAction.OVERDUE, words, timelapse_id=view.timelapse.id, slot=slot)
         self._outbox.add(message, news.told)
 
     def _make_picture(self, view: StoreView, file: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.pausing import describe_pause, next_to_take
+from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import describe_slots, format_local_time
 from plantimager.timelapse.relay.advice import ADVICE, STORE_ADVICE
 from plantimager.timelapse.relay.news import LOSSES, STORE, UNREADABLE
@@ -125,8 +126,10 @@ def _ending_parts(endings: Iterable[Ended]) -> Iterator[tuple[str, str]]:
         else:
             why = one_line(timelapse.ending.why) if timelapse.ending is not None else "a slot failed"
             subject, what = f"{name} has failed", f"{timelapse.id} has failed: {why}."
-        lost = tally.done - tally.taken
-        cost = f"{tally.taken} of {timelapse.n_slots} slots taken{f', {lost} lost' if lost else ''}."
+        paused = sum(record.reason is Reason.PAUSED for record in timelapse.records.values())
+        counts = {"lost": tally.done - tally.taken - paused, "paused": paused}
+        others = [f", {count} {word}" for word, count in counts.items() if count]
+        cost = f"{tally.taken} of {timelapse.n_slots} slots taken{''.join(others)}."
         yield subject, _lines(what, cost, _advice(ending.kind))
 
 
@@ -157,8 +160,8 @@ def _loss_sentence(loss: Loss, now: datetime) -> str:
 
 def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, str]:
     since, timelapse = f"Since {format_local_time(alarm.since, now)}.", view.timelapse
-    if alarm.kind is NotifyEvent.OVERDUE and timelapse is not None and alarm.what != STORE:
-        slot = f"slot {timelapse.next_idx}"
+    if alarm.slot is not None and timelapse is not None:
+        slot = f"slot {alarm.slot}"
         what = f"{timelapse.id}: {slot} was due at {format_local_time(alarm.since, now)} and has no record."
         late = _slots_too_late(timelapse, now, is_scanning=view.taken.is_scanning)
         cost = f"{format_count(late, 'slot')} can't be taken in time any more." if late else "No slot is lost yet."
@@ -229,7 +232,8 @@ def _slots_too_late(timelapse: TimeLapse, now: datetime, *, is_scanning: bool) -
     slots = itertools.takewhile(
         lambda slot: timelapse.latest_start(slot) < now, () if first is None else range(first, timelapse.n_slots)
     )
-    return sum(not timelapse.is_closed(slot) for slot in slots) - is_scanning
+    open_slots = {slot for slot in slots if not timelapse.is_closed(slot)}
+    return len(open_slots - {timelapse.next_idx} if is_scanning else open_slots)
 
 
 def _is_ahead(timelapse: TimeLapse, slot: int, now: datetime) -> bool:

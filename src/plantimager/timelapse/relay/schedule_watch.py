@@ -74,7 +74,8 @@ class ScheduleWatch:
         that time from its own beginning; while its daemon runs, which would end it, it has all the time that is
         allowed. A slot that waits for its rig is on record, and not overdue while its daemon runs. A daemon that can't
         write the store keeps the schedule by its own word. One that waits for a trusted clock has ours, by which nobody
-        knows what is late. Of a store that can't be read nobody knows whether another timelapse is scheduled.
+        knows what is late, or whether a pause is over; in one without an end nothing is late. Of a store that can't be
+        read nobody knows whether another timelapse is scheduled.
         """
         now, timelapse = self._clock.monotonic(), view.timelapse
         step = self._clock.step()
@@ -90,7 +91,7 @@ class ScheduleWatch:
         if timelapse is None or not timelapse.state.is_active:
             nothing = Judgement(ScheduleState.NOTHING_SCHEDULED)
             return self._past(ScheduleState.OVERDUE, now) if view.is_stale else nothing
-        if self._untrusted_since is not None:
+        if self._untrusted_since is not None and next_to_take(timelapse) is not None:
             left = self._untrusted_since + self._clock_patience.total_seconds() - now
             return Judgement(ScheduleState.OVERDUE) if left <= 0 else Judgement(ScheduleState.UNKNOWN, within=left)
         is_past, due = ScheduleState.OVERDUE, self.due_at(view)
@@ -138,11 +139,14 @@ class ScheduleWatch:
 
 
 def waits_for_rig(timelapse: TimeLapse) -> bool:
-    """Whether the next slot waits for a rig that isn't ready."""
+    """Whether the next slot waits for a rig that isn't ready; in a pause it isn't tried."""
+    return timelapse.pause is None and has_found_no_rig(timelapse)
+
+
+def has_found_no_rig(timelapse: TimeLapse) -> bool:
+    """Whether the rig wasn't ready for the next slot when it was last tried."""
     record = timelapse.current
-    if record is None or timelapse.pause is not None:
-        return False
-    return record.status is RecordStatus.PENDING and record.reason is Reason.RIG_NOT_READY
+    return record is not None and record.status is RecordStatus.PENDING and record.reason is Reason.RIG_NOT_READY
 
 
 def describe_service(daemon: DaemonFacts | None) -> str:
