@@ -155,6 +155,6 @@ def explain_missing(kind: str, problem: Exception) -> str:
 def _with_pip(words: str) -> str:
     """Return how a person runs pip for this environment, which has none of its own. Its link has no `pyvenv.cfg`."""
     return (
-        f"sudo python3 -m pip --python {sys.executable} {words} (pip comes by: sudo apt install python3-pip; again after "
-        "each update, which makes the environment anew)"
+        f"sudo python3 -m pip --python {sys.executable} {words} (pip comes by: sudo apt install python3-pip; an update "
+        "makes the environment anew)"
     )
