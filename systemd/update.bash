@@ -27,15 +27,27 @@ environment_name() {
 }
 
 # Runs the pip of the venv module for an interpreter: run_pip PYTHON COMMAND ARGUMENTS...
-# All Python here is isolated, -I: nothing that only the caller's finds is imported.
-run_pip() {
-    local pip
+# All Python here is isolated, -I: nothing that only the caller's finds is imported. Of the caller's settings those of
+# the index count, and none that leads packages elsewhere, also those that a build needs.
+run_pip() (
+    unset PIP_{TARGET,PREFIX,ROOT,PYTHON,DRY_RUN,REQUIRE_VIRTUALENV}
     pip=$(python3 -I -c 'import ensurepip, glob, os, sysconfig
 bundled = os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")
 places = (sysconfig.get_config_var("WHEEL_PKG_DIR"), bundled)
 print(*[path for place in places for path in glob.glob(f"{place}/pip-*.whl")][:1])')
     "$1" -I "$pip/pip" "$2" --quiet --disable-pip-version-check "${@:3}"
-}
+)
+
+# Installs local wheels into an environment, with no settings of pip but the arguments: `--isolated` heeds some more.
+# Succeeds if the daemon runs: install_wheels ENVIRONMENT ARGUMENTS OF PIP...
+install_wheels() (
+    for name in $(compgen -e PIP_); do
+        unset "$name"
+    done
+    export PIP_CONFIG_FILE=/dev/null # nor /etc/pip.conf
+    run_pip "$1/bin/python3" install --isolated "${@:2}" &&
+        "$1/bin/python3" -I "$1/bin/timelapsed" --version >/dev/null
+)
 
 # Makes an environment, which is not yet in use: make_environment NAME EXTRAS "OPTIONS OF VENV" ARGUMENTS OF PIP...
 make_environment() {
@@ -46,7 +58,7 @@ make_environment() {
     mkdir -p "$home"
     # Without the pip of its own, which takes longest to put there.
     if ! { python3 -I -m venv --without-pip "${options[@]}" "$environment" &&
-        run_pip "$environment/bin/python3" install --isolated "$@"; }; then
+        install_wheels "$environment" "$@"; }; then
         rm -rf "$environment"
         rmdir --ignore-fail-on-non-empty "$home"
         return 1

@@ -208,10 +208,33 @@ def failing(*calls: str) -> str:
     return f"case $1 in {'|'.join(call.replace(' ', chr(92) + ' ') for call in calls)}) exit 1 ;; esac\n"
 
 
+def stopping_at(call: str) -> str:
+    """Return a `HOOK` that says so and goes no further at this call."""
+    return f'[ "$1" != "{call}" ] || {{ echo here; sleep infinity; }}\n'
+
+
+def test_removal_that_was_killed_is_made_good_by_the_next_installation(machine, package):
+    """What it had stopped runs again, also a rig that isn't enabled."""
+    left = GatedRig(machine, "left")
+    left.configure()
+    left.systemctl("start")
+    before = set(pids(machine))
+    hook_scripts(machine)
+    machine.write(HOOK, stopping_at("old postrm remove"))
+    with machine.running("dpkg", "--remove", PACKAGE) as process:
+        read_until(process.stdout, "here")
+    assert pids(machine) == {}
+    machine.path(HOOK).unlink()
+    machine.run("dpkg", "--configure", "--pending", within=INSTALL_WITHIN)
+    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
+    assert set(pids(machine)) == before
+    assert not machine.path(f"/run/{PACKAGE}.stopped").exists()
+
+
 def test_power_cuts_during_an_upgrade_cost_no_slot(machine, newer_package):
     """Before the files are replaced, after it, and after the first restart: each boot goes on with the scans.
 
-    In the end dpkg completes the upgrade, by the command that apt names.
+    In the end dpkg completes the upgrade, by the command that apt names; where no file was replaced yet, apt does.
     """
     rigs = start_scanning(machine, "left", "right")
     install, complete = apt_install(machine, newer_package), ("dpkg", "--configure", "--pending")
@@ -225,15 +248,18 @@ def test_power_cuts_during_an_upgrade_cost_no_slot(machine, newer_package):
         for rig in rigs:
             machine.wait_until(lambda rig=rig: rig.facts()["scanning"], what=f"{rig.name} scans again")
 
-    for script in ("new preinst upgrade", "new postinst configure"):
-        machine.write(HOOK, f'[ "$1" != "{script}" ] || {{ echo here; sleep infinity; }}\n')
-        machine.run(*complete, within=INSTALL_WITHIN)  # apt goes on only after that
-        cut_off(install, "here")
+    machine.write(HOOK, stopping_at("new preinst upgrade"))
+    cut_off(install, "here")
+    machine.run(*complete, within=INSTALL_WITHIN)  # apt goes on only after that
+    assert PACKAGE in machine.run("dpkg", "--audit").stdout
+    machine.write(HOOK, stopping_at("new postinst configure"))
+    cut_off(install, "here")
     machine.path(HOOK).unlink()
     cut_off(complete, "a scan of slot 0 is being taken")  # the rig without a name has no scan, and is the first
     for rig in rigs:
         rig.end_scan()
     machine.run(*complete, within=INSTALL_WITHIN)
+    assert machine.run("dpkg", "--audit").stdout == ""
     machine.run(*install, within=INSTALL_WITHIN)
     for rig in rigs:
         machine.wait_until(lambda rig=rig: rig.records()[0]["status"] == "succeeded", what=f"{rig.name} has its slot")

@@ -48,6 +48,15 @@ def between_scans(seconds: float, *, warmup: float = 30) -> dict[str, Any]:
     return {"daemon": {"pid": 1}, "rig": "warm", "scanning": None, "timelapse": timelapse}
 
 
+def paused(seconds: float | None) -> dict[str, Any]:
+    """Return what the daemon says in a pause, after which it takes its next slot in so many seconds, or never."""
+    facts = between_scans(seconds or 0)
+    facts["timelapse"] |= {"pause": {"since": "2026-01-01T00:00:00Z", "who": "anna", "until": None}}
+    if seconds is None:
+        facts["timelapse"] |= {"next_slot": None, "next_at": None}
+    return facts
+
+
 IDLE = {"daemon": {"pid": 1}, "rig": "standby", "scanning": None, "timelapse": None}
 BY_HAND = {**IDLE, "rig": "by hand"}
 PREPARING = {**between_scans(86_400), "rig": "preparing"}
@@ -74,7 +83,9 @@ def wait(script, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "facts", [IDLE, between_scans(86_400), between_scans(-86_400)], ids=["idle", "gap", "rig not ready"]
+    "facts",
+    [IDLE, between_scans(86_400), between_scans(-86_400), paused(86_400), paused(None)],
+    ids=["idle", "gap", "rig not ready", "paused", "paused until resumed"],
 )
 def test_rig_that_rests_is_restarted_at_once(wait, facts):
     """Where no slot is near, and where one has been overdue for long, there is nothing to wait for."""
@@ -109,6 +120,12 @@ def test_rig_that_is_prepared_is_waited_for(wait):
     code, asked, lines = wait(PREPARING, scanning(4), between_scans(86_400))
     assert (code, asked) == (0, 3)
     assert lines == ["waiting: the rig is prepared", "waiting: a scan of slot 4 is being taken"]
+
+
+def test_slot_right_after_a_pause_is_waited_for(wait):
+    """It is taken as any other."""
+    code, asked, lines = wait(paused(60), scanning(4), IDLE)
+    assert (code, asked, lines[0]) == (0, 3, "waiting: slot 4 is about to be taken")
 
 
 @pytest.mark.parametrize("warmup", [7200, 0], ids=["long warm-up", "none"])

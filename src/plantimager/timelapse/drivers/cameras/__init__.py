@@ -17,6 +17,7 @@ kind           reached through                                     tested
 
 # Annotations are evaluated here, since the kinds declare keys.
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -142,10 +143,18 @@ def explain_missing(kind: str, problem: Exception) -> str:
     if isinstance(problem, ModuleNotFoundError):
         return f"can't be used without its library ({said}); {install_hint(kind)}"
     if "numpy" in said:
-        cure = "remove that of the service's environment, which hides the system's: pip uninstall numpy"
+        cure, words = "remove that of the service's environment, which hides the system's", "uninstall numpy"
         if kind != "picamera2":
-            cure = "install both again: pip install --force-reinstall numpy opencv-python-headless"
-        return f"its library was built for another numpy ({said}); {cure}"
+            cure, words = "install both again", "install --force-reinstall numpy opencv-python-headless"
+        return f"its library was built for another numpy ({said}); {cure}: {_with_pip(words)}"
     if ".so" in said:
         return f"its library needs a file that isn't there ({said}); install the package that `apt-file search` names"
     return f"its library can't be loaded ({type(problem).__name__}: {said}); {install_hint(kind)}"
+
+
+def _with_pip(words: str) -> str:
+    """Return how a person runs pip for this environment, which has none of its own. Its link has no `pyvenv.cfg`."""
+    return (
+        f"sudo python3 -m pip --python {sys.executable} {words} (pip comes by: sudo apt install python3-pip; an update "
+        "makes the environment anew)"
+    )
