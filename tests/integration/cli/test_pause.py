@@ -23,7 +23,7 @@ def test_pause_is_on_disk_when_it_is_answered_and_outlasts_a_kill(host):
         daemon.kill()
     assert (done.returncode, done.stderr) == (0, "")
     assert "col0_ld is paused until timelapsectl resume; slots that fall due meanwhile are skipped" in done.stdout
-    pause = json.loads(host.store.read_bytes())["extra"]["timelapsed"]["last_pause"]
+    pause = json.loads(host.store.read_bytes())["extra"]["timelapsed"]["pause"]
     assert (pause["until"], bool(pause["who"])) == (None, True)
     with host.daemon(until="resumed:"):
         assert facts_of(host)["pause"]["who"] == pause["who"]

@@ -108,7 +108,7 @@ PLACES = {
     schema.Own: lambda raw: raw["extra"]["timelapsed"],
     schema.SlotDetails: lambda raw: raw["extra"]["timelapsed"]["slots"]["0"],
     schema.StoredEnding: lambda raw: raw["extra"]["timelapsed"]["ending"],
-    schema.StoredPause: lambda raw: raw["extra"]["timelapsed"]["last_pause"],
+    schema.StoredPause: lambda raw: raw["extra"]["timelapsed"]["pause"],
     schema.Recorded: lambda raw: raw["extra"]["timelapsed"]["recent"][0],
 }
 OF_KEYS = {"next_idx": 2, "status": "succeeded", "schedule_times": HOURS[:3]}
@@ -133,7 +133,7 @@ def test_key_of_the_file_survives(kind, field):
     begun = scan("tl_0", "failed", started_at=HOURS[0], finished_at=HOURS[1])
     ending = {"at": HOURS[2], "who": "", "why": ""}
     pause = {"since": HOURS[2], "who": "", "until": None}
-    own = {"slots": {"0": {"interruptions": 1}}, "ending": ending, "last_pause": pause, "recent": [{"at": HOURS[2]}]}
+    own = {"slots": {"0": {"interruptions": 1}}, "ending": ending, "pause": pause, "recent": [{"at": HOURS[2]}]}
     raw = store_of(begun, scan("tl_1", "failed"), next_idx=2, extra={"timelapsed": own})
     value = OF_KEYS.get(field.name) or as_json(example_of(field.type, other_than=field.default))
     PLACES[kind](raw)[field.encode_name] = value

@@ -186,7 +186,7 @@ def test_new_timelapse_is_laid_out_as_documented():
                 "datasets_disk": {},
                 "digest": "adler32:c0decafe",
                 "boot_id": None, "definition": "abc", "ending": None, "outages": [], "saved_at": None,
-                "uncertain": [], "recent": [], "last_pause": None,
+                "uncertain": [], "recent": [], "pause": None, "earlier_definitions": [],
                 "slots": {},
             },
         },

@@ -39,8 +39,8 @@ PLACES = {
     "uncertain": lambda at: own_with(uncertain=[[at, SOUND]]),
     "recent": lambda at: own_with(recent=[{"at": at, "slots": [[0, 1]]}]),
     "ending": lambda at: own_with(ending={"at": at, "who": "anna", "why": "moss"}),
-    "last_pause.since": lambda at: own_with(last_pause={"since": at, "who": "anna", "until": None}),
-    "last_pause.until": lambda at: own_with(last_pause={"since": SOUND, "who": "anna", "until": at}),
+    "pause.since": lambda at: own_with(pause={"since": at, "who": "anna", "until": None}),
+    "pause.until": lambda at: own_with(pause={"since": SOUND, "who": "anna", "until": at}),
 }
 """The text of a store with a time in each place that has one."""
 
@@ -51,7 +51,7 @@ def test_every_place_of_a_time_is_here():
     assert [*times_of(Own)] == ["saved_at", "outages", "uncertain"]
     assert [times_of(kind) for kind in (Recorded, StoredEnding, StoredPause)] == [["at"], ["at"], ["since", "until"]]
     structs = {name for name, hint in types_of(Own).items() if "Stored" in str(hint) or "Recorded" in str(hint)}
-    assert structs == {"recent", "ending", "last_pause"}
+    assert structs == {"recent", "ending", "pause"}
     details = example_of(types_of(Own)["slots"])
     assert not [*times_in([*details.values()])]
 

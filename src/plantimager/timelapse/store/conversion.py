@@ -91,15 +91,18 @@ _SAME_NAME: Final = tuple(
     name for name in TimeLapse.__struct_fields__ if name in Store.__struct_fields__ and name != "schedule_times"
 )
 """The fields of a `TimeLapse` that are keys of the file; its schedule is long, and converted on its own."""
-_IN_OWN: Final[Mapping[str, type[Struct]]] = MappingProxyType({"ending": Ending, "last_pause": Pause})
-"""The fields of a `TimeLapse` that are among what is ours in the file, with the domain's types."""
+_IN_OWN: Final[Mapping[str, tuple[str, type[Struct]]]] = MappingProxyType(
+    {"ending": ("ending", Ending), "last_pause": ("pause", Pause)}
+)
+"""The fields of a `TimeLapse` that are among what is ours in the file, with their keys there and the domain's types."""
 
 
 def read_timelapse_fields(store: Store, own: Own) -> dict[str, Any]:
     """Return the fields of a `TimeLapse` but schedule and records; what is absent has the domain's default."""
     fields = {name: value for name in _SAME_NAME if (value := getattr(store, name)) is not None}
     fields |= {name: timedelta(seconds=getattr(store, key)) for name, key in _DURATIONS.items()}
-    fields |= {name: _as(kind, entry) for name, kind in _IN_OWN.items() if (entry := getattr(own, name)) is not None}
+    in_own = {name: (kind, getattr(own, key)) for name, (key, kind) in _IN_OWN.items()}
+    fields |= {name: _as(kind, entry) for name, (kind, entry) in in_own.items() if entry is not None}
     if store.start_at is not None:
         fields["start_at"] = to_utc(store.start_at, UTC)
     return {"id": store.timelapse_id, **fields}
@@ -131,7 +134,7 @@ def read_logbook(own: Own) -> Logbook:
 
 def own_of(timelapse: TimeLapse, logbook: Logbook) -> dict[str, Any]:
     """Return ``extra.timelapsed`` without the details of slots; times are for the encoder to write."""
-    values = {name: getattr(timelapse, name) for name in _IN_OWN}
+    values = {key: getattr(timelapse, name) for name, (key, _) in _IN_OWN.items()}
     own: dict[str, Any] = to_builtins({"log": logbook, "values": values}, builtin_types=(datetime,))
     return {**own["log"], **own["values"]}
 

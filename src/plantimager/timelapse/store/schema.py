@@ -175,7 +175,7 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
     ends: bool = False
     """Whether it ended."""
     pauses: bool = False
-    """Whether a pause began, was changed or ended: `Own.last_pause` has which."""
+    """Whether a pause began, was changed or ended: `Own.pause` has which."""
     amended: tuple[str, ...] = ()
     """What amendments have changed, and whose they were."""
     archived: str = ""
@@ -238,7 +238,7 @@ class StoredEnding(Struct, frozen=True):
 
 
 class StoredPause(Struct, frozen=True):
-    """``extra.timelapsed.last_pause``."""
+    """``extra.timelapsed.pause``: the last one, also where it is over."""
 
     since: Instant
     who: str = ""
@@ -252,7 +252,7 @@ class Own(Logbook, frozen=True, forbid_unknown_fields=True):
 
     slots: dict[int, SlotDetails] = field(default_factory=dict)
     ending: StoredEnding | None = None
-    last_pause: StoredPause | None = None
+    pause: StoredPause | None = None
     digest: Any = None
     """Written with each text, and compared with the text alone (`raw_text`)."""
 
