@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 from msgspec.structs import replace
 
+from plantimager.timelapse.datasets import attempt as attempt_module
 from plantimager.timelapse.datasets import receipt as receipt_module
 from plantimager.timelapse.datasets import syncing
 from plantimager.timelapse.datasets.attempt import (
@@ -146,11 +147,24 @@ def test_after_a_power_cut_a_sealed_attempt_is_whole_where_its_files_have_their_
 def test_without_a_boot_id_an_attempt_without_digests_is_not_whole(request_, tmp_path, monkeypatch):
     """Two boots without an id need not be the same boot."""
     monkeypatch.setattr(receipt_module, "BOOT_ID", tmp_path / "hidden")
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+    assert find_finished(request_) is None
+
+
+def test_attempt_of_very_many_files_is_whole_after_a_power_cut_where_they_are_on_the_disk(
+    request_, tmp_path, monkeypatch
+):
+    """Its receipt has one digest of them all."""
     monkeypatch.setattr(receipt_module, "MAX_RECEIPT_BYTES", 600)
     take(request_, *(f"{number}.jpg" for number in range(9)))
-    assert find_finished(request_) == ScanResult(pictures=9)
-    request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+    attempt = request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+    monkeypatch.setattr(receipt_module, "BOOT_ID", tmp_path / "hidden")
+    (attempt / "0.jpg").write_text("\0" * 9)
     assert find_finished(request_) is None
+    (attempt / "0.jpg").write_text("a picture")
+    assert find_finished(request_) == ScanResult(pictures=9)
 
 
 @pytest.mark.parametrize(
@@ -263,6 +277,32 @@ def test_attempt_whose_sync_was_refused_is_whole_only_where_the_disk_has_it(
     (tmp_path / ".col0_0.attempt-1" / "0.jpg").write_text(on_disk)
     assert find_finished(request_) == found
     assert request_.dataset_dir.exists() == (found is not None)
+
+
+@pytest.mark.parametrize("largest", [receipt_module.MAX_RECEIPT_BYTES, 400], ids=["each digest", "one digest of all"])
+def test_sealed_attempt_that_its_disk_has_damaged_is_not_whole_however_often_it_is_asked_about(
+    request_, monkeypatch, largest
+):
+    """It was killed before its receipt had digests. They are made of what memory has, which is then given up."""
+    monkeypatch.setattr(receipt_module, "MAX_RECEIPT_BYTES", largest)
+    with begin_attempt(request_) as attempt:
+        for name in ("0.jpg", "1.jpg"):
+            (attempt.directory / name).write_text("a picture")
+        attempt.seal(ScanResult(pictures=2))
+    assert FILES not in load_receipt(attempt.directory)
+    give_up = syncing.forget_cached
+
+    def lose(directory):
+        give_up(directory)
+        (directory / "0.jpg").write_text("\0" * 9)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(attempt_module, "forget_cached", lose)
+        assert find_finished(request_) is None
+    assert (FILES in load_receipt(attempt.directory)) == (largest > 400)
+    assert find_finished(request_) is None
+    (attempt.directory / "0.jpg").write_text("a picture")
+    assert find_finished(request_) == ScanResult(pictures=2)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ETIMEDOUT])

@@ -5,7 +5,7 @@ three steps make it the dataset:
 
 1. A receipt is written into it. From here on a kill of the daemon loses nothing, because the kernel holds what was
    written: `find_finished` takes the remaining steps.
-2. The receipt is given the digests of all files. Then everything is synced to disk, with progress.
+2. The receipt is given the digests of all files. Then all else is synced to disk, with progress.
 3. It is renamed to ``dataset_dir``. From here on a power cut loses nothing.
 
 Two rigs may have the same directory for their datasets, and timelapses of the same name. The name of an attempt's
@@ -14,6 +14,8 @@ pictures stay where they are then, and the scan has failed.
 
 After a power cut between 2 and 3, or where the disk was pulled or failed meanwhile, the files are read from the disk:
 the attempt counts as interrupted where they haven't their digests. Its pictures are kept in the hidden directory.
+After a kill between 1 and 2 the digests are made of what memory has. What the disk has lost by then, and memory has
+given up, too, nobody can know: such files count as they are where they have their size.
 
 A driver needs `begin_attempt` and `find_finished`, and one whose programs outlive it `unfinished_attempts`, too.
 """
@@ -38,6 +40,7 @@ from plantimager.timelapse.datasets.receipt import (
     OBSERVED,
     RECEIPT,
     boot_id,
+    digest_of_all,
     load_receipt,
     make_receipt,
     other_owner,
@@ -122,7 +125,9 @@ class Attempt:
             self.seal(result)
         assert self._receipt is not None  # noqa: S101 - by seal; this informs mypy
         result = replace(result, note=_join(result.note, self._note))
-        return _complete(self.request, self.directory, self._receipt, result, self._report)
+        _with_digests(self.directory, self._receipt, self._report)
+        sync_tree(self.directory, self._report)
+        return _complete(self.request, self.directory, result)
 
 
 @contextmanager
@@ -179,7 +184,7 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
         receipt = read_receipt(directory, request)
         with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
             if receipt is not None and _is_whole(directory, receipt, report):
-                return _complete(request, directory, receipt, result_from_receipt(receipt), report)
+                return _complete(request, directory, result_from_receipt(receipt))
     return None
 
 
@@ -188,7 +193,7 @@ def _is_whole(directory: Path, receipt: dict[str, Any], report: Report) -> bool:
 
     They are read from the disk, not from memory: the kernel reports a write that failed to one sync, and the process
     that was told may have ended. A receipt without digests was written before any sync: it is believed in the boot in
-    which that was, where the files have their size.
+    which that was, where the files have their size. It gets them before memory, of which they are made, is given up.
 
     Raises
     ------
@@ -198,25 +203,26 @@ def _is_whole(directory: Path, receipt: dict[str, Any], report: Report) -> bool:
     sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
     if not has_all_bytes(directory, receipt):
         return False
-    digests = receipt.get(FILES)
-    if not isinstance(digests, dict):
-        if receipt.get("boot") != boot_id() or boot_id() is None:
-            return False
-        digests = digest_tree(directory, report)
+    if digest_of_all(receipt) is None and (receipt.get("boot") != boot_id() or boot_id() is None):
+        return False
+    expected = digest_of_all(_with_digests(directory, receipt, report))
     sync_tree(directory, report)
     forget_cached(directory)
-    return digest_tree(directory, report) == digests
+    return digest_of_all({FILES: digest_tree(directory, report)}) == expected
 
 
-def _complete(
-    request: ScanRequest, directory: Path, receipt: dict[str, Any], result: ScanResult, report: Report
-) -> ScanResult:
-    """Take the steps after the receipt, and return ``result``, with a note on what was moved for it."""
-    if FILES not in receipt:  # they are on disk before a sync that it may refuse, of which no other one would hear
-        _write_receipt(directory, {**receipt, FILES: digest_tree(directory, report)}, report)
-    sync_tree(directory, report)
-    moved = _move_into_place(directory, request)
-    return replace(result, note=_join(result.note, moved))
+def _with_digests(directory: Path, receipt: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Return a receipt with digests, and have it on disk: a sync may refuse a file, and no later one would say so."""
+    if digest_of_all(receipt) is not None:
+        return receipt
+    receipt = {**receipt, FILES: digest_tree(directory, report)}
+    _write_receipt(directory, receipt, report)
+    return receipt
+
+
+def _complete(request: ScanRequest, directory: Path, result: ScanResult) -> ScanResult:
+    """Take the last step, and return ``result``, with a note on what was moved for it."""
+    return replace(result, note=_join(result.note, _move_into_place(directory, request)))
 
 
 def _write_receipt(directory: Path, receipt: dict[str, Any], report: Report) -> None:

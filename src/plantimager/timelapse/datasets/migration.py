@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.datasets.contents import NO_DIGESTS, find_differences
 from plantimager.timelapse.datasets.plantdb_layout import MAX_METADATA_BYTES
 from plantimager.timelapse.datasets.plantdb_metadata import FILESET, OURS, cameras_of, picture_metadata, scan_metadata
-from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, load_receipt, other_owner, receipt_text
+from plantimager.timelapse.datasets.receipt import ALL_FILES, FILES, RECEIPT, load_receipt, other_owner, receipt_text
 from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular, sync_directory
@@ -101,7 +101,7 @@ def _has_same_receipt(old: Path, dataset: Path) -> bool:
 
 def _receipt_without_digests(dataset: Path) -> Mapping[str, Any] | None:
     with suppress(OSError, ValueError):
-        return {key: value for key, value in load_receipt(dataset).items() if key != FILES}
+        return {key: value for key, value in load_receipt(dataset).items() if key not in (FILES, ALL_FILES)}
     return None
 
 
@@ -160,6 +160,7 @@ def _replace(dataset: Path, receipt: Mapping[str, Any], texts: Mapping[str, byte
     if isinstance(digests, dict):
         renewed = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items() if name in digests}
         receipt = {**receipt, FILES: {**digests, **renewed}}
+    receipt = {key: value for key, value in receipt.items() if key != ALL_FILES}  # which it would no longer be
     try:
         _make_anew(dataset, new, {**texts, RECEIPT: receipt_text(receipt)})
     except OSError:
