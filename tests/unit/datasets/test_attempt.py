@@ -39,6 +39,7 @@ def take(request, *names):
     """Make a whole dataset of files with these names."""
     with begin_attempt(request) as attempt:
         for name in names:
+            make_group_directory((attempt.directory / name).parent)
             (attempt.directory / name).write_text("a picture")
         return attempt.finish(ScanResult(pictures=len(names)))
 
@@ -307,12 +308,12 @@ def test_sealed_attempt_that_its_disk_has_damaged_is_not_whole_however_often_it_
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ETIMEDOUT])
 @pytest.mark.parametrize("lasts", [True, False])
-@pytest.mark.parametrize("call", ["fsync", "open", "write", "chmod", "rename", "mkdir", "unlink"])
+@pytest.mark.parametrize("call", ["fsync", "open", "write", "chmod", "rename", "mkdir", "unlink", "scandir"])
 def test_disk_that_refuses_anything_at_any_step_leaves_a_whole_dataset_or_none(
     request_, tmp_path, monkeypatch, call, lasts, number
 ):
     """For once, or from then on. A picture whose sync it refuses is lost; the next attempt is taken all the same."""
-    real, failed_at = getattr(os, call), 0
+    real, failed_at, names = getattr(os, call), 0, ("0.jpg", "images/1.jpg")
     while True:
         calls, failed_at, lost = itertools.count(1), failed_at + 1, []
         request = replace(request_, dataset_dir=tmp_path / f"{failed_at}")
@@ -328,17 +329,17 @@ def test_disk_that_refuses_anything_at_any_step_leaves_a_whole_dataset_or_none(
         with monkeypatch.context() as disk:
             disk.setattr(os, call, refuse)
             try:
-                taken = take(request, "0.jpg", "1.jpg")
+                taken = take(request, *names)
             except (ScanFailed, ScannerNotReady):
                 taken = None
         is_over = next(calls) <= failed_at
-        assert request.dataset_dir.exists() or taken is None
+        assert taken is None or find_differences(request.dataset_dir) == []
         for path in lost:
             if path.suffix == ".jpg":
                 path.write_text("\0" * 9)
-        found = find_finished(request) or take(replace(request, attempt=2), "0.jpg", "1.jpg")
+        found = find_finished(request) or take(replace(request, attempt=2), *names)
         assert found.pictures == 2
-        assert [(request.dataset_dir / name).read_text() for name in ("0.jpg", "1.jpg")] == ["a picture"] * 2
+        assert [(request.dataset_dir / name).read_text() for name in names] == ["a picture"] * 2
         assert find_differences(request.dataset_dir) == []
         if is_over:
             break

@@ -52,7 +52,7 @@ from plantimager.timelapse.datasets.syncing import GROUP_FILE, digest_tree, forg
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.file_system import describe_disk_error
+from plantimager.timelapse.support.file_system import describe_disk_error, walk
 from plantimager.timelapse.support.progress import current_report
 
 if TYPE_CHECKING:
@@ -291,9 +291,9 @@ def _make_directory(request: ScanRequest) -> Path:
 
 
 def _remove_if_empty(directory: Path) -> None:
-    for folder, _, _ in os.walk(directory, topdown=False):
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)  # noqa: PTH106 - os.walk gives str
+    with contextlib.suppress(OSError):  # of one that can't be read, or where something is in it
+        for folder, _, _ in walk(directory, top_down=False):
+            folder.rmdir()
 
 
 def _move_into_place(directory: Path, request: ScanRequest) -> str:

@@ -23,7 +23,7 @@ from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular, sync_directory
 from plantimager.timelapse.support.errors import TimelapsedError
-from plantimager.timelapse.support.file_system import describe_disk_error
+from plantimager.timelapse.support.file_system import describe_disk_error, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,8 +174,7 @@ def _replace(dataset: Path, receipt: Mapping[str, Any], texts: Mapping[str, byte
 
 def _make_anew(dataset: Path, new: Path, texts: Mapping[str, bytes]) -> None:
     """Make a directory with everything of a dataset, where ``texts`` replace the content of some files."""
-    for folder, folders, names in os.walk(dataset, onerror=_raise):
-        source = Path(folder)
+    for source, folders, names in walk(dataset):
         target = new / source.relative_to(dataset)
         target.mkdir()
         for name in (*names, *(name for name in folders if (source / name).is_symlink())):
@@ -187,10 +186,6 @@ def _make_anew(dataset: Path, new: Path, texts: Mapping[str, bytes]) -> None:
                 _be_like(target / name, source / name)
         _be_like(target, source)
         sync_directory(target)
-
-
-def _raise(problem: OSError) -> None:
-    raise problem
 
 
 def _link(source: Path, target: Path) -> None:

@@ -10,14 +10,15 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.support.durable import sync_directory
+from plantimager.timelapse.support.file_system import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from plantimager.timelapse.support.progress import Report
 
@@ -55,13 +56,13 @@ def digest_tree(directory: Path, report: Report) -> dict[str, str]:
         Something can't be read.
     """
     digests = dict(_for_each_file(directory, _digest_file, "reading file {} of {}", report))
-    for folder, _, _ in os.walk(directory):
-        open_to_group(Path(folder))
+    for folder, _, _ in walk(directory):
+        open_to_group(folder)
     return {str(path.relative_to(directory)): digest for path, digest in digests.items() if digest is not None}
 
 
 def sync_tree(directory: Path, report: Report) -> None:
-    """Sync everything in a directory to disk.
+    """Sync everything in a directory to disk but the content of the receipt, which was when it was written.
 
     ``report`` is called with a sentence after every file and directory, and after every chunk of a large file.
 
@@ -72,8 +73,8 @@ def sync_tree(directory: Path, report: Report) -> None:
     """
     words = "putting file {} of {} on disk"
     count = sum(1 for _ in _for_each_file(directory, _sync_file, words, report))
-    for folder, _, _ in os.walk(directory, topdown=False):
-        sync_directory(Path(folder))
+    for folder, _, _ in walk(directory, top_down=False):
+        sync_directory(folder)
         report(words.format(count, count))  # with its name
 
 
@@ -83,11 +84,11 @@ def forget_cached(directory: Path) -> None:
     Raises
     ------
     OSError
-        One can't be opened.
+        Something can't be read.
     """
-    for folder, _, names in os.walk(directory):
+    for folder, _, names in walk(directory):
         for name in names:
-            with _opened(Path(folder, name)) as descriptor:
+            with _opened(folder / name) as descriptor:
                 if descriptor is not None:
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -99,7 +100,7 @@ def _for_each_file(
 
     Together: a card or a file server writes several files in little more than the time of one.
     """
-    paths = sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+    paths = sorted(folder / name for folder, _, names in walk(directory) for name in names)
     paths = [path for path in paths if path != directory / RECEIPT]
     sentences = [words.format(number, len(paths)) for number in range(1, len(paths) + 1)]
     refused: list[OSError] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 UDEV: Final = Path("/run/udev/data")
@@ -51,6 +51,24 @@ def describe_disk_error(problem: OSError) -> str:
     # ext4 turns read-only at an error of its disk; in a sandbox the mount is read-only, not the file system.
     turned = problem.errno == errno.EROFS and mount is not None and "ro" in mount.options.split(",")
     return f"{words}; was its disk pulled, or is it failing?" if turned or problem.errno in _PULLED else words
+
+
+def walk(directory: Path, *, top_down: bool = True) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield each directory in ``directory`` with the names of its directories and of its files, and itself.
+
+    `os.walk` passes over a directory that it can't read, as if nothing were in it.
+
+    Raises
+    ------
+    OSError
+        One can't be read.
+    """
+    for folder, folders, names in os.walk(directory, topdown=top_down, onerror=_raise):  # noqa: TID251 - this is it
+        yield Path(folder), folders, names
+
+
+def _raise(problem: OSError) -> None:
+    raise problem
 
 
 def describe_denial(path: Path) -> str:
