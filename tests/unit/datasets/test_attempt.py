@@ -21,7 +21,7 @@ from plantimager.timelapse.datasets.attempt import (
     is_attempt_directory,
     unfinished_attempts,
 )
-from plantimager.timelapse.datasets.contents import find_differences
+from plantimager.timelapse.datasets.contents import NO_DIGESTS, find_differences
 from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, load_receipt, receipt_text
 from plantimager.timelapse.datasets.syncing import make_group_directory, open_to_group
 from plantimager.timelapse.drivers.testing import make_request
@@ -306,6 +306,46 @@ def test_sealed_attempt_that_its_disk_has_damaged_is_not_whole_however_often_it_
     assert find_finished(request_) == ScanResult(pictures=2)
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_disk_that_is_full_once_the_pictures_are_on_it_loses_no_time_point(request_, monkeypatch, number, is_killed):
+    """Each further attempt would meet the same full disk. `find_differences` says that there are no digests."""
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+        with monkeypatch.context() as disk:
+            disk.setattr(attempt_module, "write_durably", Mock(side_effect=OSError(number, "full")))
+            taken = find_finished(request_) if is_killed else attempt.finish(ScanResult(pictures=1))
+    assert taken == find_finished(request_) == ScanResult(pictures=1)
+    assert find_differences(request_.dataset_dir) == [NO_DIGESTS]
+
+
+@pytest.mark.parametrize(
+    ("is_killed", "is_told"), [(False, True), (True, True), (True, False)], ids=["finished", "asked", "read back"]
+)
+def test_full_disk_that_refuses_the_pictures_too_keeps_no_receipt(request_, monkeypatch, is_killed, is_told):
+    """Without digests, nobody would know afterwards that they were refused."""
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+
+    def lose(directory, *_):
+        (directory / "0.jpg").write_text("\0" * 9)
+        if is_told:
+            raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(attempt_module, "write_durably", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        disk.setattr(attempt_module, "sync_tree" if is_told else "forget_cached", lose)
+        if is_killed:
+            assert find_finished(request_) is None
+        else:
+            with pytest.raises(OSError, match="full"):
+                attempt.finish(ScanResult(pictures=1))
+    assert find_finished(request_) is None
+    assert (attempt.directory / "0.jpg").exists()
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ETIMEDOUT])
 @pytest.mark.parametrize("lasts", [True, False])
 @pytest.mark.parametrize("call", ["fsync", "open", "write", "chmod", "rename", "mkdir", "unlink", "scandir"])
@@ -333,14 +373,15 @@ def test_disk_that_refuses_anything_at_any_step_leaves_a_whole_dataset_or_none(
             except (ScanFailed, ScannerNotReady):
                 taken = None
         is_over = next(calls) <= failed_at
-        assert taken is None or find_differences(request.dataset_dir) == []
+        sound = [[], [NO_DIGESTS]] if number == errno.ENOSPC else [[]]
+        assert taken is None or find_differences(request.dataset_dir) in sound
         for path in lost:
             if path.suffix == ".jpg":
                 path.write_text("\0" * 9)
         found = find_finished(request) or take(replace(request, attempt=2), *names)
         assert found.pictures == 2
         assert [(request.dataset_dir / name).read_text() for name in names] == ["a picture"] * 2
-        assert find_differences(request.dataset_dir) == []
+        assert find_differences(request.dataset_dir) in sound
         if is_over:
             break
 
@@ -611,7 +652,7 @@ def test_receipt_is_read_again_however_many_files_there_are(request_, monkeypatc
     monkeypatch.setattr(receipt_module, "MAX_RECEIPT_BYTES", 500)
     take(request_, *(f"{number}.jpg" for number in range(20)))
     assert find_finished(request_) == ScanResult(pictures=20)
-    assert find_differences(request_.dataset_dir) == ["its receipt has no digests, as those of earlier versions"]
+    assert find_differences(request_.dataset_dir) == [NO_DIGESTS]
 
 
 def test_directory_whose_group_is_inherited_stays_so_where_nothing_may_set_that_bit(tmp_path, monkeypatch):

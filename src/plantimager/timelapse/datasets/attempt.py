@@ -66,6 +66,8 @@ MAX_DIRECTORIES: Final = 1_000
 """Of attempts with the same number at one dataset. Each but the first stands for a store that was not saved."""
 
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
 MAX_SILENCE: Final = timedelta(seconds=10)
 """Between two signs of life of `find_finished`: one chunk of a file is put on disk, or the receipt."""
 
@@ -125,8 +127,7 @@ class Attempt:
             self.seal(result)
         assert self._receipt is not None  # noqa: S101 - by seal; this informs mypy
         result = replace(result, note=_join(result.note, self._note))
-        _with_digests(self.directory, self._receipt, self._report)
-        sync_tree(self.directory, self._report)
+        _put_on_disk(self.directory, self._receipt, self._report)
         return _complete(self.request, self.directory, result)
 
 
@@ -183,17 +184,16 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
     for directory in unfinished_attempts(request):
         receipt = read_receipt(directory, request)
         with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
-            if receipt is not None and _is_whole(directory, receipt, report):
+            if receipt is not None and _may_be_whole(directory, receipt):
+                _put_on_disk(directory, receipt, report, is_read_back=True)
                 return _complete(request, directory, result_from_receipt(receipt))
     return None
 
 
-def _is_whole(directory: Path, receipt: dict[str, Any], report: Report) -> bool:
-    """Whether the files of a sealed attempt are on disk as its receipt has them, also after a power cut.
+def _may_be_whole(directory: Path, receipt: dict[str, Any]) -> bool:
+    """Whether the files of a sealed attempt have their size, and can be told from what a power cut has left of them.
 
-    They are read from the disk, not from memory: the kernel reports a write that failed to one sync, and the process
-    that was told may have ended. A receipt without digests was written before any sync: it is believed in the boot in
-    which that was, where the files have their size. It gets them before memory, of which they are made, is given up.
+    A receipt without digests was written before any sync: it is believed in the boot in which that was.
 
     Raises
     ------
@@ -201,23 +201,43 @@ def _is_whole(directory: Path, receipt: dict[str, Any], report: Report) -> bool:
         The disk refuses them.
     """
     sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
-    if not has_all_bytes(directory, receipt):
-        return False
-    if digest_of_all(receipt) is None and (receipt.get("boot") != boot_id() or boot_id() is None):
-        return False
-    expected = digest_of_all(_with_digests(directory, receipt, report))
-    sync_tree(directory, report)
-    forget_cached(directory)
-    return digest_of_all({FILES: digest_tree(directory, report)}) == expected
+    is_of_this_boot = receipt.get("boot") == boot_id() is not None
+    return has_all_bytes(directory, receipt) and (digest_of_all(receipt) is not None or is_of_this_boot)
 
 
-def _with_digests(directory: Path, receipt: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Return a receipt with digests, and have it on disk: a sync may refuse a file, and no later one would say so."""
-    if digest_of_all(receipt) is not None:
-        return receipt
-    receipt = {**receipt, FILES: digest_tree(directory, report)}
-    _write_receipt(directory, receipt, report)
-    return receipt
+def _put_on_disk(directory: Path, receipt: dict[str, Any], report: Report, *, is_read_back: bool = False) -> None:
+    """Sync the files of a sealed attempt, after its receipt was given their digests, where it had none.
+
+    With ``is_read_back`` they are read from the disk, not from memory: the kernel reports a write that failed to one
+    sync, and the process that was told may have ended. The digests are on disk before that sync, and before memory, of
+    which they are made, is given up. A disk that is full of pictures has no space for them: then a refusal, of which
+    nobody could know later, costs the attempt its receipt.
+
+    Raises
+    ------
+    OSError
+        The disk refuses something, or hasn't what it was given.
+    """
+    is_full = False
+    if digest_of_all(receipt) is None:
+        receipt = {**receipt, FILES: digest_tree(directory, report)}
+        try:
+            _write_receipt(directory, receipt, report)
+        except OSError as problem:
+            is_full = problem.errno in _FULL
+            if not is_full:
+                raise
+    try:
+        sync_tree(directory, report)
+        if is_read_back:
+            forget_cached(directory)
+            if digest_of_all({FILES: digest_tree(directory, report)}) != digest_of_all(receipt):
+                raise OSError(errno.EIO, "the disk hasn't what it was given", str(directory))
+    except OSError:
+        if is_full:
+            with contextlib.suppress(OSError):
+                (directory / RECEIPT).unlink()
+        raise
 
 
 def _complete(request: ScanRequest, directory: Path, result: ScanResult) -> ScanResult:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LIST_OF_FILES: Final = "files.json"
 """The file in which PlantDB looks for the pictures of a dataset."""
 
-NO_DIGESTS: Final = "its receipt has no digests, as those of earlier versions"
+NO_DIGESTS: Final = "its receipt has no digests, as those of earlier versions, full disks and very many files"
 
 PICTURE_SUFFIXES: Final = frozenset(
     ".arw .bmp .cr2 .cr3 .dng .heic .jpeg .jpg .nef .png .raw .rw2 .tif .tiff .webp".split()  # noqa: SIM905 - fifteen lines
