@@ -37,8 +37,6 @@ WORKERS: Final = 4
 BLOCK_BYTES: Final = 1 << 18
 """Read at a time."""
 
-_WRITE: Final = 2
-"""``SYNC_FILE_RANGE_WRITE``."""
 _WAIT_AND_WRITE: Final = 7
 """``SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER``."""
 
@@ -46,9 +44,10 @@ _NOT_OFFERED: Final = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ESPIPE, er
 
 
 def digest_tree(directory: Path, report: Report) -> dict[str, str]:
-    """Return the SHA-256 of each file in a directory but the receipt, by its path in it; have the disk begin with them.
+    """Return the SHA-256 of each file in a directory but the receipt, by its path in it.
 
-    Files and directories are made readable by the group. ``report`` is called as by `sync_tree`.
+    Nothing is written for it: the sync of the receipt, which follows, might wait for that without a report. Files and
+    directories are made readable by the group. ``report`` is called as by `sync_tree`.
 
     Raises
     ------
@@ -177,16 +176,14 @@ def _opened(path: Path) -> Iterator[int | None]:
 
 
 def _digest_file(descriptor: int, report: Callable[[], None]) -> str:
-    """Return the digest of a file; the disk begins to write it meanwhile."""
+    """Return the digest of a file."""
     digest = hashlib.sha256()
-    done = begun = 0
+    unreported = 0
     while block := os.read(descriptor, BLOCK_BYTES):
         digest.update(block)
-        done += len(block)
-        if done - begun >= CHUNK_BYTES:
-            with suppress(OSError):  # the sync reports it
-                _write_back(descriptor, begun, done - begun, _WRITE)
-            begun = done
+        unreported += len(block)
+        if unreported >= CHUNK_BYTES:
+            unreported = 0
             report()
     return digest.hexdigest()
 
@@ -194,13 +191,13 @@ def _digest_file(descriptor: int, report: Callable[[], None]) -> str:
 def _sync_file(descriptor: int, report: Callable[[], None]) -> None:
     """Sync a file, so that little is left to do for the sync of the whole."""
     for start in range(0, os.fstat(descriptor).st_size - CHUNK_BYTES, CHUNK_BYTES):
-        _write_back(descriptor, start, CHUNK_BYTES, _WAIT_AND_WRITE)
+        _write_back(descriptor, start, CHUNK_BYTES)
         report()
     os.fsync(descriptor)
 
 
-def _write_back(descriptor: int, start: int, count: int, flags: int) -> None:
-    """Write a part of a file to disk.
+def _write_back(descriptor: int, start: int, count: int) -> None:
+    """Write a part of a file to disk, and wait for it.
 
     Raises
     ------
@@ -208,7 +205,7 @@ def _write_back(descriptor: int, start: int, count: int, flags: int) -> None:
         The disk refuses it: the sync would no longer report it.
     """
     function = _sync_file_range()
-    if function is not None and function(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), flags):
+    if function is not None and function(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), _WAIT_AND_WRITE):
         number = ctypes.get_errno()
         if number not in _NOT_OFFERED:
             raise OSError(number, os.strerror(number))
