@@ -52,7 +52,7 @@ from plantimager.timelapse.datasets.syncing import GROUP_FILE, digest_tree, forg
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.file_system import describe_disk_error, walk
+from plantimager.timelapse.support.file_system import describe_disk_error, is_there, walk
 from plantimager.timelapse.support.progress import current_report
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def _move_into_place(directory: Path, request: ScanRequest) -> str:
         Another rig's dataset is there.
     """
     dataset_dir, note, number = request.dataset_dir, "", 1
-    while os.path.lexists(dataset_dir):
+    while is_there(dataset_dir):
         other = _describe_other(request)
         if other is not None:
             raise ScanFailed(
@@ -335,7 +335,7 @@ def _move_into_place(directory: Path, request: ScanRequest) -> str:
                 "give each rig a directory of its own for its datasets"
             )
         earlier = dataset_dir.with_name(f"{dataset_dir.name}.earlier-{number}")
-        if not os.path.lexists(earlier):
+        if not is_there(earlier):
             dataset_dir.rename(earlier)
             note = f"what was in {dataset_dir} is now in {earlier.name}"
         number += 1

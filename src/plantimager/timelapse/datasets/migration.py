@@ -23,7 +23,7 @@ from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular, sync_directory
 from plantimager.timelapse.support.errors import TimelapsedError
-from plantimager.timelapse.support.file_system import describe_disk_error, walk
+from plantimager.timelapse.support.file_system import describe_disk_error, is_there, names_in, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,15 +82,16 @@ def finish_interrupted(datasets: Path) -> None:
     OSError
         The disk refuses it.
     """
-    for old in datasets.glob(f".*.{_OLD}"):
+    names = names_in(datasets)
+    for old in (datasets / name for name in names if name.startswith(".") and name.endswith(f".{_OLD}")):
         dataset = datasets / old.name[1:].removesuffix(f".{_OLD}")
-        if not os.path.lexists(dataset):
+        if not is_there(dataset):
             old.rename(dataset)
             sync_directory(datasets)
-        elif not (old / RECEIPT).exists() or _has_same_receipt(old, dataset):
+        elif not is_there(old / RECEIPT) or _has_same_receipt(old, dataset):
             shutil.rmtree(old)  # else somebody has put another dataset there meanwhile
-    for new in datasets.glob(f".*.{_NEW}"):
-        shutil.rmtree(new)
+    for new in (name for name in names if name.startswith(".") and name.endswith(f".{_NEW}")):
+        shutil.rmtree(datasets / new)
 
 
 def _has_same_receipt(old: Path, dataset: Path) -> bool:
@@ -122,14 +123,18 @@ def _changed_texts(dataset: Path) -> dict[str, bytes]:
         return {}
     made = {scan: (about, scan_metadata(about))}
     cameras = cameras_of(about)
-    taken = {path.stem: path for path in (dataset / FILESET).glob("*.*") if not path.is_symlink()}
-    for path in sorted((dataset / pictures).glob("*.json")):
+    taken = {path.stem: path for path in _files_in(dataset / FILESET) if not path.is_symlink()}
+    for path in (path for path in _files_in(dataset / pictures) if path.suffix == ".json"):
         name = pictures / path.name
         about = _read_object(dataset, name)
         camera = cameras.get(str(about.get("camera_name")))
         made[name] = (about, picture_metadata(about, camera, taken.get(path.stem)))
     texts = {str(name): (json_text.dumps(before), json_text.dumps(now)) for name, (before, now) in made.items()}
     return {name: now for name, (before, now) in texts.items() if now != before}
+
+
+def _files_in(directory: Path) -> list[Path]:
+    return [directory / name for name in names_in(directory) if "." in name]
 
 
 def _read_object(dataset: Path, name: Path) -> dict[str, Any]:

@@ -67,6 +67,37 @@ def walk(directory: Path, *, top_down: bool = True) -> Iterator[tuple[Path, list
         yield Path(folder), folders, names
 
 
+def names_in(directory: Path) -> list[str]:
+    """Return the names in a directory, sorted; none where there is no directory. `Path.glob` passes over other errors.
+
+    Raises
+    ------
+    OSError
+        It can't be read.
+    """
+    try:
+        return sorted(os.listdir(directory))  # noqa: PTH208 - names are what is needed
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is something of this name, also a link to nowhere.
+
+    `os.path.lexists` says no as well where the disk can't be read, and so does `Path.exists` from Python 3.14 on.
+
+    Raises
+    ------
+    OSError
+        Nobody knows.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def _raise(problem: OSError) -> None:
     raise problem
 
