@@ -386,6 +386,29 @@ def test_disk_that_refuses_anything_at_any_step_leaves_a_whole_dataset_or_none(
             break
 
 
+@pytest.mark.parametrize("call", ["open", "listdir"])
+@pytest.mark.parametrize(("number", "is_known"), [(errno.EIO, False), (errno.ESTALE, False), (errno.EACCES, True)])
+def test_disk_that_can_not_be_read_does_not_say_that_no_attempt_was_finished(
+    request_, monkeypatch, call, number, is_known
+):
+    """The scan would be taken twice, or recorded as cut off. What is closed to this user is not of this rig."""
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+
+    def refuse(path, *_, **__):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, call, refuse)
+        if is_known:
+            assert find_finished(request_) is None
+        else:
+            with pytest.raises(ScannerNotReady, match=os.strerror(number)):
+                find_finished(request_)
+    assert find_finished(request_) == ScanResult(pictures=1)
+
+
 def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_path, monkeypatch):
     """Nobody looks for a dataset in a hidden directory once its slot is recorded as taken."""
     take(request_, "0.jpg")

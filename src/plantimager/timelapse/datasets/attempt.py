@@ -52,7 +52,7 @@ from plantimager.timelapse.datasets.syncing import GROUP_FILE, digest_tree, forg
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.file_system import describe_disk_error, is_there, walk
+from plantimager.timelapse.support.file_system import describe_disk_error, is_out_of_reach, is_there, names_in, walk
 from plantimager.timelapse.support.progress import current_report
 
 if TYPE_CHECKING:
@@ -177,13 +177,19 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
     ------
     ScanFailed
         An attempt is whole, and the place is that of another rig's dataset.
+    ScannerNotReady
+        The disk of the datasets is away or fails: nobody knows.
     """
-    receipt, report = read_receipt(request.dataset_dir, request), report or current_report()
+    report = report or current_report()
+    try:
+        receipt, attempts = read_receipt(request.dataset_dir, request), unfinished_attempts(request)
+    except OSError as problem:
+        raise ScannerNotReady(_describe(problem, request)) from problem
     if receipt is not None:
         return result_from_receipt(receipt)
-    for directory in unfinished_attempts(request):
-        receipt = read_receipt(directory, request)
+    for directory in attempts:
         with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
+            receipt = read_receipt(directory, request)
             if receipt is not None and _may_be_whole(directory, receipt):
                 _put_on_disk(directory, receipt, report, is_read_back=True)
                 return _complete(request, directory, result_from_receipt(receipt))
@@ -262,15 +268,23 @@ def unfinished_attempts(request: ScanRequest, number: int | None = None) -> list
     """Return the directories of a dataset's unfinished attempts, oldest first: all, or those of one ``number``.
 
     Those without a mark, which versions before this one made, are among them.
+
+    Raises
+    ------
+    OSError
+        The disk of the datasets is away or fails: nobody knows.
     """
-    found = {}
-    with contextlib.suppress(OSError):
-        for path in request.dataset_dir.parent.iterdir():
-            match = re.fullmatch(
-                _attempt_pattern(request, f"(?:{re.escape(owner_mark(request.owner))})?", number), path.name
-            )
-            if match is not None:
-                found[path] = tuple(map(int, match[1].split(".")))
+    found, names = {}, list[str]()
+    pattern = re.compile(_attempt_pattern(request, f"(?:{re.escape(owner_mark(request.owner))})?", number))
+    try:
+        names = names_in(request.dataset_dir.parent)
+    except OSError as problem:
+        if is_out_of_reach(problem):
+            raise
+    for name in names:
+        match = pattern.fullmatch(name)
+        if match is not None:
+            found[request.dataset_dir.with_name(name)] = tuple(map(int, match[1].split(".")))
     return sorted(found, key=lambda path: found[path])
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.scan.request import Owner, ScanRequest, ScanResult
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular
+from plantimager.timelapse.support.file_system import is_out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,11 +90,19 @@ def load_receipt(directory: Path) -> dict[str, Any]:
 
 
 def read_receipt(directory: Path, request: ScanRequest) -> dict[str, Any] | None:
-    """Return the receipt in a directory; None if there is none, or it is not of this rig and this request's slot."""
+    """Return the receipt in a directory; None if there is none, or it is not of this rig and this request's slot.
+
+    Raises
+    ------
+    OSError
+        Its disk is away or fails: nobody knows.
+    """
     try:
         receipt = load_receipt(directory)
         slot = (receipt["timelapse_id"], receipt["index"], datetime.fromisoformat(receipt["scheduled_at"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        if isinstance(problem, OSError) and is_out_of_reach(problem):
+            raise
         return None
     is_ours = other_owner(receipt, request.owner) is None
     return receipt if is_ours and slot == (request.timelapse_id, request.index, request.scheduled_at) else None

@@ -40,6 +40,11 @@ def may_come_back(problem: Exception) -> bool:
     return isinstance(problem, OSError) and problem.errno in {*_PULLED, errno.ENOENT}
 
 
+def is_out_of_reach(problem: OSError) -> bool:
+    """Return whether an error is that of a disk that is away or fails: what was looked for may well be on it."""
+    return problem.errno in _PULLED
+
+
 def describe_disk_error(problem: OSError) -> str:
     """Return for a person what an error about a file means that was, or could be, there a moment ago."""
     mount = _mount_of(Path(problem.filename)) if isinstance(problem.filename, str) else None
