@@ -18,9 +18,8 @@ from plantimager.timelapse.datasets import syncing
 from plantimager.timelapse.datasets.attempt import (
     begin_attempt,
     find_finished,
-    is_attempt_directory,
-    unfinished_attempts,
 )
+from plantimager.timelapse.datasets.attempt_directory import is_attempt_directory, unfinished_attempts
 from plantimager.timelapse.datasets.contents import NO_DIGESTS, find_differences
 from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, load_receipt, receipt_text
 from plantimager.timelapse.datasets.syncing import make_group_directory, open_to_group

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.datasets.attempt import owner_mark
+from plantimager.timelapse.datasets.attempt_directory import owner_mark
 from plantimager.timelapse.support.file_system import walk
 from plantimager.timelapse.support.text import format_count
 
