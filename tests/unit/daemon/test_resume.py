@@ -460,6 +460,27 @@ def test_what_was_moved_for_a_dataset_that_was_found_is_told(rig, monkeypatch):
     assert world.said("scan_recovered") == [f"tl_0: slot 0 of 2 had been finished; recorded as taken ({moved.note})"]
 
 
+def test_scan_that_a_failing_disk_hides_at_the_start_is_asked_about_again(rig, monkeypatch):
+    """A disk that can't be read says neither yes nor no."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.behaviour = lambda _: Behaviour(takes=20 * MINUTE)
+    world.live((61 * MINUTE, Life.kill))
+    answers = [ScannerNotReady("Input/output error")]
+
+    def recover(*_):
+        if answers:
+            raise answers.pop()
+        return ScanResult(pictures=3)
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world.live(off=MINUTE)
+    assert not answers
+    first = world.stored().records[0]
+    assert (first.status, first.pictures) == (RecordStatus.SUCCEEDED, 3)
+    assert world.scans() == [(0, 1), (1, 1)]
+
+
 def test_start_that_is_stopped_while_the_driver_is_asked_begins_no_scan(rig, monkeypatch):
     """The driver's answer is saved, and the slot stays next."""
     world = rig()

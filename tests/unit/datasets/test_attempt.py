@@ -12,15 +12,15 @@ from unittest.mock import Mock
 import pytest
 from msgspec.structs import replace
 
+from plantimager.timelapse.datasets import attempt as attempt_module
 from plantimager.timelapse.datasets import receipt as receipt_module
 from plantimager.timelapse.datasets import syncing
 from plantimager.timelapse.datasets.attempt import (
     begin_attempt,
     find_finished,
-    is_attempt_directory,
-    unfinished_attempts,
 )
-from plantimager.timelapse.datasets.contents import find_differences
+from plantimager.timelapse.datasets.attempt_directory import is_attempt_directory, unfinished_attempts
+from plantimager.timelapse.datasets.contents import NO_DIGESTS, find_differences
 from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, load_receipt, receipt_text
 from plantimager.timelapse.datasets.syncing import make_group_directory, open_to_group
 from plantimager.timelapse.drivers.testing import make_request
@@ -38,6 +38,7 @@ def take(request, *names):
     """Make a whole dataset of files with these names."""
     with begin_attempt(request) as attempt:
         for name in names:
+            make_group_directory((attempt.directory / name).parent)
             (attempt.directory / name).write_text("a picture")
         return attempt.finish(ScanResult(pictures=len(names)))
 
@@ -146,11 +147,24 @@ def test_after_a_power_cut_a_sealed_attempt_is_whole_where_its_files_have_their_
 def test_without_a_boot_id_an_attempt_without_digests_is_not_whole(request_, tmp_path, monkeypatch):
     """Two boots without an id need not be the same boot."""
     monkeypatch.setattr(receipt_module, "BOOT_ID", tmp_path / "hidden")
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+    assert find_finished(request_) is None
+
+
+def test_attempt_of_very_many_files_is_whole_after_a_power_cut_where_they_are_on_the_disk(
+    request_, tmp_path, monkeypatch
+):
+    """Its receipt has one digest of them all."""
     monkeypatch.setattr(receipt_module, "MAX_RECEIPT_BYTES", 600)
     take(request_, *(f"{number}.jpg" for number in range(9)))
-    assert find_finished(request_) == ScanResult(pictures=9)
-    request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+    attempt = request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+    monkeypatch.setattr(receipt_module, "BOOT_ID", tmp_path / "hidden")
+    (attempt / "0.jpg").write_text("\0" * 9)
     assert find_finished(request_) is None
+    (attempt / "0.jpg").write_text("a picture")
+    assert find_finished(request_) == ScanResult(pictures=9)
 
 
 @pytest.mark.parametrize(
@@ -265,14 +279,80 @@ def test_attempt_whose_sync_was_refused_is_whole_only_where_the_disk_has_it(
     assert request_.dataset_dir.exists() == (found is not None)
 
 
+@pytest.mark.parametrize("largest", [receipt_module.MAX_RECEIPT_BYTES, 400], ids=["each digest", "one digest of all"])
+def test_sealed_attempt_that_its_disk_has_damaged_is_not_whole_however_often_it_is_asked_about(
+    request_, monkeypatch, largest
+):
+    """It was killed before its receipt had digests. They are made of what memory has, which is then given up."""
+    monkeypatch.setattr(receipt_module, "MAX_RECEIPT_BYTES", largest)
+    with begin_attempt(request_) as attempt:
+        for name in ("0.jpg", "1.jpg"):
+            (attempt.directory / name).write_text("a picture")
+        attempt.seal(ScanResult(pictures=2))
+    assert FILES not in load_receipt(attempt.directory)
+    give_up = syncing.forget_cached
+
+    def lose(directory):
+        give_up(directory)
+        (directory / "0.jpg").write_text("\0" * 9)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(attempt_module, "forget_cached", lose)
+        assert find_finished(request_) is None
+    assert (FILES in load_receipt(attempt.directory)) == (largest > 400)
+    assert find_finished(request_) is None
+    (attempt.directory / "0.jpg").write_text("a picture")
+    assert find_finished(request_) == ScanResult(pictures=2)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_disk_that_is_full_once_the_pictures_are_on_it_loses_no_time_point(request_, monkeypatch, number, is_killed):
+    """Each further attempt would meet the same full disk. `find_differences` says that there are no digests."""
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+        with monkeypatch.context() as disk:
+            disk.setattr(attempt_module, "write_durably", Mock(side_effect=OSError(number, "full")))
+            taken = find_finished(request_) if is_killed else attempt.finish(ScanResult(pictures=1))
+    assert taken == find_finished(request_) == ScanResult(pictures=1)
+    assert find_differences(request_.dataset_dir) == [NO_DIGESTS]
+
+
+@pytest.mark.parametrize(
+    ("is_killed", "is_told"), [(False, True), (True, True), (True, False)], ids=["finished", "asked", "read back"]
+)
+def test_full_disk_that_refuses_the_pictures_too_keeps_no_receipt(request_, monkeypatch, is_killed, is_told):
+    """Without digests, nobody would know afterwards that they were refused."""
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+
+    def lose(directory, *_):
+        (directory / "0.jpg").write_text("\0" * 9)
+        if is_told:
+            raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(attempt_module, "write_durably", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        disk.setattr(attempt_module, "sync_tree" if is_told else "forget_cached", lose)
+        if is_killed:
+            assert find_finished(request_) is None
+        else:
+            with pytest.raises(OSError, match="full"):
+                attempt.finish(ScanResult(pictures=1))
+    assert find_finished(request_) is None
+    assert (attempt.directory / "0.jpg").exists()
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ETIMEDOUT])
 @pytest.mark.parametrize("lasts", [True, False])
-@pytest.mark.parametrize("call", ["fsync", "open", "write", "chmod", "rename", "mkdir", "unlink"])
+@pytest.mark.parametrize("call", ["fsync", "open", "write", "chmod", "rename", "mkdir", "unlink", "scandir"])
 def test_disk_that_refuses_anything_at_any_step_leaves_a_whole_dataset_or_none(
     request_, tmp_path, monkeypatch, call, lasts, number
 ):
     """For once, or from then on. A picture whose sync it refuses is lost; the next attempt is taken all the same."""
-    real, failed_at = getattr(os, call), 0
+    real, failed_at, names = getattr(os, call), 0, ("0.jpg", "images/1.jpg")
     while True:
         calls, failed_at, lost = itertools.count(1), failed_at + 1, []
         request = replace(request_, dataset_dir=tmp_path / f"{failed_at}")
@@ -288,20 +368,44 @@ def test_disk_that_refuses_anything_at_any_step_leaves_a_whole_dataset_or_none(
         with monkeypatch.context() as disk:
             disk.setattr(os, call, refuse)
             try:
-                taken = take(request, "0.jpg", "1.jpg")
+                taken = take(request, *names)
             except (ScanFailed, ScannerNotReady):
                 taken = None
         is_over = next(calls) <= failed_at
-        assert request.dataset_dir.exists() or taken is None
+        sound = [[], [NO_DIGESTS]] if number == errno.ENOSPC else [[]]
+        assert taken is None or find_differences(request.dataset_dir) in sound
         for path in lost:
             if path.suffix == ".jpg":
                 path.write_text("\0" * 9)
-        found = find_finished(request) or take(replace(request, attempt=2), "0.jpg", "1.jpg")
+        found = find_finished(request) or take(replace(request, attempt=2), *names)
         assert found.pictures == 2
-        assert [(request.dataset_dir / name).read_text() for name in ("0.jpg", "1.jpg")] == ["a picture"] * 2
-        assert find_differences(request.dataset_dir) == []
+        assert [(request.dataset_dir / name).read_text() for name in names] == ["a picture"] * 2
+        assert find_differences(request.dataset_dir) in sound
         if is_over:
             break
+
+
+@pytest.mark.parametrize("call", ["open", "listdir"])
+@pytest.mark.parametrize(("number", "is_known"), [(errno.EIO, False), (errno.ESTALE, False), (errno.EACCES, True)])
+def test_disk_that_can_not_be_read_does_not_say_that_no_attempt_was_finished(
+    request_, monkeypatch, call, number, is_known
+):
+    """The scan would be taken twice, or recorded as cut off. What is closed to this user is not of this rig."""
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+
+    def refuse(path, *_, **__):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, call, refuse)
+        if is_known:
+            assert find_finished(request_) is None
+        else:
+            with pytest.raises(ScannerNotReady, match=os.strerror(number)):
+                find_finished(request_)
+    assert find_finished(request_) == ScanResult(pictures=1)
 
 
 def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_path, monkeypatch):
@@ -570,7 +674,7 @@ def test_receipt_is_read_again_however_many_files_there_are(request_, monkeypatc
     monkeypatch.setattr(receipt_module, "MAX_RECEIPT_BYTES", 500)
     take(request_, *(f"{number}.jpg" for number in range(20)))
     assert find_finished(request_) == ScanResult(pictures=20)
-    assert find_differences(request_.dataset_dir) == ["its receipt has no digests, as those of earlier versions"]
+    assert find_differences(request_.dataset_dir) == [NO_DIGESTS]
 
 
 def test_directory_whose_group_is_inherited_stays_so_where_nothing_may_set_that_bit(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Datasets of earlier layouts are brought to the present one, and no picture is touched."""
 
+import errno
 import hashlib
 import json
 import os
@@ -61,6 +62,29 @@ def earlier(present, tmp_path):
         return bring_to_earlier_layout(shutil.copytree(present, tmp_path / "datasets" / name), layout)
 
     return make
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("closed", ["images", "metadata/images"])
+def test_dataset_with_a_directory_that_can_not_be_listed_is_left_as_it_is(earlier, monkeypatch, number, closed):
+    """With a part of its metadata migrated it would count as done."""
+    dataset = earlier()
+    before = marks_of(dataset)
+
+    def refusing(real):
+        def refuse(path="."):
+            if str(path) == str(dataset / closed):
+                raise OSError(number, os.strerror(number), str(path))
+            return real(path)
+
+        return refuse
+
+    for call in ("listdir", "scandir"):
+        monkeypatch.setattr(os, call, refusing(getattr(os, call)))
+    with pytest.raises(NotMigrated, match=os.strerror(number)):
+        migrate_dataset(dataset, OURS)
+    monkeypatch.undo()
+    assert marks_of(dataset) == before
 
 
 @pytest.mark.parametrize("layout", EARLIER_LAYOUTS)

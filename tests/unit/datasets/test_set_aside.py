@@ -1,5 +1,8 @@
 """What stands aside in the directory of datasets, and beside the store."""
 
+import errno
+import os
+
 import pytest
 
 from plantimager.timelapse.datasets import set_aside
@@ -37,6 +40,21 @@ def test_pictures_of_unfinished_attempts_and_moved_datasets_are_named(tmp_path):
         ".col0_0.attempt-2": "2 files of an attempt at col0_0 that was not finished",
         "col0_2.earlier-1": "what stood in the place of col0_2 before",
     }
+
+
+def test_attempt_that_can_not_be_read_is_named(tmp_path, monkeypatch):
+    """A disk that fails has not an empty directory there."""
+    leave(tmp_path, "0.jpg")
+    real = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("images"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    words = "files that can't be read (Input/output error) of an attempt at col0_0 that was not finished"
+    assert found(tmp_path) == {".col0_0.attempt-1": words}
 
 
 @pytest.mark.parametrize("way", ["migrated", "before-migration"])

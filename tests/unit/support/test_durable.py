@@ -10,12 +10,13 @@ import stat
 import subprocess
 import sys
 import textwrap
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from plantimager.timelapse.store.archive import archive_store
 from plantimager.timelapse.support import durable
 from plantimager.timelapse.support.durable import (
     FileTooLarge,
@@ -249,6 +250,29 @@ def test_file_that_is_moved_aside_overwrites_nothing(path):
         f"store.json.corrupt-{STAMP}-2": b"2",
         f"store.json.corrupt-{STAMP}-3": b"3",
     }
+
+
+@pytest.mark.parametrize("call", ["lstat", "stat"])
+def test_name_that_the_disk_can_not_look_up_is_not_free(path, monkeypatch, call):
+    """A store that was put aside earlier, or an archived one, may have it."""
+    earlier = path.with_name(f"store.json.corrupt-{STAMP}")
+    archived = path.with_name("ended.json")
+    for file in (path, earlier, archived):
+        file.write_bytes(file.name.encode())
+    real = getattr(os, call)
+
+    def refuse(of, **named):
+        if str(of) in {str(earlier), str(archived)}:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(of))
+        return real(of, **named)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, call, refuse)
+        with suppress(OSError):
+            move_aside(path, "corrupt", STAMP)
+        with suppress(OSError):
+            archive_store(b"another", "ended", path.parent, STAMP)
+    assert [file.read_bytes() for file in (earlier, archived)] == [earlier.name.encode(), archived.name.encode()]
 
 
 def test_dangling_link_counts_as_a_taken_name(path):

@@ -15,7 +15,10 @@ from plantimager.timelapse.support.file_system import (
     identify_file_system,
     is_another,
     is_on_same_device,
+    is_there,
     memory_reason,
+    names_in,
+    walk,
 )
 
 ROOT = "22 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw\n"
@@ -154,3 +157,21 @@ def test_file_system_that_turned_read_only_is_told_from_a_sandbox(tmp_path, monk
 
     assert described("/srv/scans/.tl.attempt-1") == "Read-only file system; was its disk pulled, or is it failing?"
     assert described("/srv/other") == "Read-only file system"
+
+
+def test_nothing_there_is_told_from_what_can_not_be_looked_at(tmp_path, monkeypatch):
+    """A deletion, or a record, may depend on it."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    assert names_in(tmp_path) == ["file", "link"]
+    assert names_in(tmp_path / "none") == names_in(tmp_path / "file") == []
+    assert [is_there(tmp_path / name) for name in ("file", "link", "none", "file/none")] == [True, True, False, False]
+
+    def refuse(path, **_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    for call in ("stat", "lstat", "listdir", "scandir"):
+        monkeypatch.setattr(os, call, refuse)
+    for look in (is_there, names_in, lambda path: [*walk(path)]):
+        with pytest.raises(OSError, match="Input/output error"):
+            look(tmp_path)

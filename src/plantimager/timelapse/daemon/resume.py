@@ -31,7 +31,7 @@ from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_timelapse
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.acceptance import describe_scan_source, scan_configuration_for
-from plantimager.timelapse.support.errors import DriverStalled
+from plantimager.timelapse.support.errors import DriverStalled, ScannerNotReady
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -131,7 +131,8 @@ class Resume:
             notes = [note for note in (found.note, outcome.result.note) if note]
             return replace(found, settled=taken, note="; ".join(notes))
         is_sure = self._probe.earlier_place is None and self._probe.examine().why is None
-        is_unsettled = hung is None and not is_sure  # then no is no answer
+        could_look = not isinstance(outcome.problem, ScannerNotReady)
+        is_unsettled = hung is None and not (is_sure and could_look)  # then no is no answer
         if is_running:
             cut = before.interrupt(None, self._describe_cut(), is_unsettled=is_unsettled)
             return replace(found, settled=cut, hung=hung)

@@ -21,6 +21,7 @@ from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.public_copy import public_copy
 from plantimager.timelapse.store.schema import is_safe_name
 from plantimager.timelapse.support.errors import DefinitionRefused
+from plantimager.timelapse.support.file_system import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,7 +48,7 @@ class StoredFiles:
         return {name: partial(self._worker.put, find) for name, find in finds.items()}
 
     def _list(self, _: Request) -> Answer:
-        names = sorted(path.stem for path in self._places.history.glob("*.json"))
+        names = [name[:-5] for name in names_in(self._places.history) if name.endswith(".json")]
         return Answer(accepted=True, message="", details={"archives": names[-MAX_LISTED:], "total": len(names)})
 
     def _copy(self, request: Request) -> Answer:

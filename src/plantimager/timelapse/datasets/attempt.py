@@ -5,7 +5,7 @@ three steps make it the dataset:
 
 1. A receipt is written into it. From here on a kill of the daemon loses nothing, because the kernel holds what was
    written: `find_finished` takes the remaining steps.
-2. The receipt is given the digests of all files. Then everything is synced to disk, with progress.
+2. The receipt is given the digests of all files. Then all else is synced to disk, with progress.
 3. It is renamed to ``dataset_dir``. From here on a power cut loses nothing.
 
 Two rigs may have the same directory for their datasets, and timelapses of the same name. The name of an attempt's
@@ -14,23 +14,29 @@ pictures stay where they are then, and the scan has failed.
 
 After a power cut between 2 and 3, or where the disk was pulled or failed meanwhile, the files are read from the disk:
 the attempt counts as interrupted where they haven't their digests. Its pictures are kept in the hidden directory.
+After a kill between 1 and 2 the digests are made of what memory has. What the disk has lost by then, and memory has
+given up, too, nobody can know: such files count as they are where they have their size.
 
-A driver needs `begin_attempt` and `find_finished`, and one whose programs outlive it `unfinished_attempts`, too.
+A driver needs `begin_attempt` and `find_finished`, and one whose programs outlive it those of `attempt_directory`, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import re
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from plantimager.timelapse.datasets.attempt_directory import (
+    make_attempt_directory,
+    move_into_place,
+    remove_if_empty,
+    unfinished_attempts,
+)
 from plantimager.timelapse.datasets.contents import check_contents, has_all_bytes, total_bytes
 from plantimager.timelapse.datasets.plantdb_layout import add_observed
 from plantimager.timelapse.datasets.receipt import (
@@ -38,16 +44,15 @@ from plantimager.timelapse.datasets.receipt import (
     OBSERVED,
     RECEIPT,
     boot_id,
-    load_receipt,
+    digest_of_all,
     make_receipt,
-    other_owner,
     read_receipt,
     receipt_text,
     result_from_receipt,
 )
 from plantimager.timelapse.datasets.syncing import GROUP_FILE, digest_tree, forget_cached, open_to_group, sync_tree
 from plantimager.timelapse.scan.request import Observed
-from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
+from plantimager.timelapse.support.durable import sweep_temporaries, write_durably
 from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 from plantimager.timelapse.support.file_system import describe_disk_error
 from plantimager.timelapse.support.progress import current_report
@@ -56,12 +61,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from plantimager.timelapse.scan.request import Owner, ScanRequest, ScanResult
+    from plantimager.timelapse.scan.request import ScanRequest, ScanResult
     from plantimager.timelapse.support.progress import Report
 
-MAX_DIRECTORIES: Final = 1_000
-"""Of attempts with the same number at one dataset. Each but the first stands for a store that was not saved."""
-
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 MAX_SILENCE: Final = timedelta(seconds=10)
 """Between two signs of life of `find_finished`: one chunk of a file is put on disk, or the receipt."""
@@ -122,7 +125,8 @@ class Attempt:
             self.seal(result)
         assert self._receipt is not None  # noqa: S101 - by seal; this informs mypy
         result = replace(result, note=_join(result.note, self._note))
-        return _complete(self.request, self.directory, self._receipt, result, self._report)
+        _put_on_disk(self.directory, self._receipt, self._report)
+        return _complete(self.request, self.directory, result)
 
 
 @contextmanager
@@ -142,7 +146,7 @@ def begin_attempt(request: ScanRequest, report: Report | None = None) -> Iterato
         The disk refused a later write, or `MAX_DIRECTORIES` directories of this number are there.
     """
     try:
-        directory = _make_directory(request)
+        directory = make_attempt_directory(request)
     except OSError as problem:
         raise ScannerNotReady(_describe(problem, request)) from problem
     try:
@@ -151,7 +155,7 @@ def begin_attempt(request: ScanRequest, report: Report | None = None) -> Iterato
             yield attempt
         finally:
             attempt.stop()
-            _remove_if_empty(directory)
+            remove_if_empty(directory)
     except OSError as problem:
         raise ScanFailed(_describe(problem, request)) from problem
 
@@ -171,24 +175,29 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
     ------
     ScanFailed
         An attempt is whole, and the place is that of another rig's dataset.
+    ScannerNotReady
+        The disk of the datasets is away or fails: nobody knows.
     """
-    receipt, report = read_receipt(request.dataset_dir, request), report or current_report()
+    report = report or current_report()
+    try:
+        receipt, attempts = read_receipt(request.dataset_dir, request), unfinished_attempts(request)
+    except OSError as problem:
+        raise ScannerNotReady(_describe(problem, request)) from problem
     if receipt is not None:
         return result_from_receipt(receipt)
-    for directory in unfinished_attempts(request):
-        receipt = read_receipt(directory, request)
+    for directory in attempts:
         with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
-            if receipt is not None and _is_whole(directory, receipt, report):
-                return _complete(request, directory, receipt, result_from_receipt(receipt), report)
+            receipt = read_receipt(directory, request)
+            if receipt is not None and _may_be_whole(directory, receipt):
+                _put_on_disk(directory, receipt, report, is_read_back=True)
+                return _complete(request, directory, result_from_receipt(receipt))
     return None
 
 
-def _is_whole(directory: Path, receipt: dict[str, Any], report: Report) -> bool:
-    """Whether the files of a sealed attempt are on disk as its receipt has them, also after a power cut.
+def _may_be_whole(directory: Path, receipt: dict[str, Any]) -> bool:
+    """Whether the files of a sealed attempt have their size, and can be told from what a power cut has left of them.
 
-    They are read from the disk, not from memory: the kernel reports a write that failed to one sync, and the process
-    that was told may have ended. A receipt without digests was written before any sync: it is believed in the boot in
-    which that was, where the files have their size.
+    A receipt without digests was written before any sync: it is believed in the boot in which that was.
 
     Raises
     ------
@@ -196,27 +205,48 @@ def _is_whole(directory: Path, receipt: dict[str, Any], report: Report) -> bool:
         The disk refuses them.
     """
     sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
-    if not has_all_bytes(directory, receipt):
-        return False
-    digests = receipt.get(FILES)
-    if not isinstance(digests, dict):
-        if receipt.get("boot") != boot_id() or boot_id() is None:
-            return False
-        digests = digest_tree(directory, report)
-    sync_tree(directory, report)
-    forget_cached(directory)
-    return digest_tree(directory, report) == digests
+    is_of_this_boot = receipt.get("boot") == boot_id() is not None
+    return has_all_bytes(directory, receipt) and (digest_of_all(receipt) is not None or is_of_this_boot)
 
 
-def _complete(
-    request: ScanRequest, directory: Path, receipt: dict[str, Any], result: ScanResult, report: Report
-) -> ScanResult:
-    """Take the steps after the receipt, and return ``result``, with a note on what was moved for it."""
-    if FILES not in receipt:  # they are on disk before a sync that it may refuse, of which no other one would hear
-        _write_receipt(directory, {**receipt, FILES: digest_tree(directory, report)}, report)
-    sync_tree(directory, report)
-    moved = _move_into_place(directory, request)
-    return replace(result, note=_join(result.note, moved))
+def _put_on_disk(directory: Path, receipt: dict[str, Any], report: Report, *, is_read_back: bool = False) -> None:
+    """Sync the files of a sealed attempt, after its receipt was given their digests, where it had none.
+
+    With ``is_read_back`` they are read from the disk, not from memory: the kernel reports a write that failed to one
+    sync, and the process that was told may have ended. The digests are on disk before that sync, and before memory, of
+    which they are made, is given up. A disk that is full of pictures has no space for them: then a refusal, of which
+    nobody could know later, costs the attempt its receipt.
+
+    Raises
+    ------
+    OSError
+        The disk refuses something, or hasn't what it was given.
+    """
+    is_full = False
+    if digest_of_all(receipt) is None:
+        receipt = {**receipt, FILES: digest_tree(directory, report)}
+        try:
+            _write_receipt(directory, receipt, report)
+        except OSError as problem:
+            is_full = problem.errno in _FULL
+            if not is_full:
+                raise
+    try:
+        sync_tree(directory, report)
+        if is_read_back:
+            forget_cached(directory)
+            if digest_of_all({FILES: digest_tree(directory, report)}) != digest_of_all(receipt):
+                raise OSError(errno.EIO, "the disk hasn't what it was given", str(directory))
+    except OSError:
+        if is_full:
+            with contextlib.suppress(OSError):
+                (directory / RECEIPT).unlink()
+        raise
+
+
+def _complete(request: ScanRequest, directory: Path, result: ScanResult) -> ScanResult:
+    """Take the last step, and return ``result``, with a note on what was moved for it."""
+    return replace(result, note=_join(result.note, move_into_place(directory, request)))
 
 
 def _write_receipt(directory: Path, receipt: dict[str, Any], report: Report) -> None:
@@ -227,104 +257,3 @@ def _write_receipt(directory: Path, receipt: dict[str, Any], report: Report) -> 
 
 def _join(*notes: str) -> str:
     return "; ".join(dict.fromkeys(filter(None, notes)))  # a driver's program and an observing one may say the same
-
-
-# --- directories of attempts --------------------------------------------------------------------------------
-
-
-def unfinished_attempts(request: ScanRequest, number: int | None = None) -> list[Path]:
-    """Return the directories of a dataset's unfinished attempts, oldest first: all, or those of one ``number``.
-
-    Those without a mark, which versions before this one made, are among them.
-    """
-    found = {}
-    with contextlib.suppress(OSError):
-        for path in request.dataset_dir.parent.iterdir():
-            match = re.fullmatch(
-                _attempt_pattern(request, f"(?:{re.escape(owner_mark(request.owner))})?", number), path.name
-            )
-            if match is not None:
-                found[path] = tuple(map(int, match[1].split(".")))
-    return sorted(found, key=lambda path: found[path])
-
-
-def is_attempt_directory(request: ScanRequest, directory: Path) -> bool:
-    """Whether `begin_attempt` made ``directory`` for this dataset and this rig."""
-    name = re.fullmatch(_attempt_pattern(request, re.escape(owner_mark(request.owner))), directory.name)
-    return name is not None and directory.parent == request.dataset_dir.parent
-
-
-def _attempt_pattern(request: ScanRequest, mark: str, number: int | None = None) -> str:
-    numbers = r"[0-9]+" if number is None else str(number)
-    return re.escape(_attempt_name(request, "")) + rf"({numbers}(?:\.[0-9]+)?){mark}"
-
-
-def _attempt_name(request: ScanRequest, number: str) -> str:
-    # Hidden, so that a database that reads the datasets' directory ignores it.
-    return f".{request.dataset_dir.name}.attempt-{number}"
-
-
-def owner_mark(owner: Owner | None) -> str:
-    """Return the end of the name of an attempt's directory, which no other rig has."""
-    if owner is None:
-        return ""
-    digest = hashlib.sha256("\0".join(owner.key).encode(errors="surrogateescape")).hexdigest()
-    return f"~{owner.rig}{'-' if owner.rig else ''}{digest[:8]}"
-
-
-def _make_directory(request: ScanRequest) -> Path:
-    """Make a directory that no attempt has used, not even one whose number was lost because the store was not saved."""
-    for again in range(1, MAX_DIRECTORIES + 1):
-        number = f"{request.attempt}.{again}" if again > 1 else f"{request.attempt}"
-        directory = request.dataset_dir.with_name(_attempt_name(request, number) + owner_mark(request.owner))
-        with contextlib.suppress(FileExistsError):
-            directory.mkdir()
-            open_to_group(directory)
-            return directory
-    raise ScanFailed(f"{directory.parent}: {MAX_DIRECTORIES} attempts at {request.scan_id} stand aside; move them away")
-
-
-def _remove_if_empty(directory: Path) -> None:
-    for folder, _, _ in os.walk(directory, topdown=False):
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)  # noqa: PTH106 - os.walk gives str
-
-
-def _move_into_place(directory: Path, request: ScanRequest) -> str:
-    """Rename a whole dataset to its place. What is there (of an earlier experiment) is kept as ``.earlier-N``.
-
-    Returns a note on what was moved, empty where nothing was.
-
-    Raises
-    ------
-    ScanFailed
-        Another rig's dataset is there.
-    """
-    dataset_dir, note, number = request.dataset_dir, "", 1
-    while os.path.lexists(dataset_dir):
-        other = _describe_other(request)
-        if other is not None:
-            raise ScanFailed(
-                f"{dataset_dir} is a dataset of {other}; the pictures of this scan are in {directory}: "
-                "give each rig a directory of its own for its datasets"
-            )
-        earlier = dataset_dir.with_name(f"{dataset_dir.name}.earlier-{number}")
-        if not os.path.lexists(earlier):
-            dataset_dir.rename(earlier)
-            note = f"what was in {dataset_dir} is now in {earlier.name}"
-        number += 1
-    directory.rename(dataset_dir)
-    sync_directory(dataset_dir.parent)
-    return note
-
-
-def _describe_other(request: ScanRequest) -> str | None:
-    """Return in words whose the dataset in the place of this one is, None where it is nobody else's."""
-    try:
-        owner = other_owner(load_receipt(request.dataset_dir), request.owner)
-    except OSError as problem:
-        is_absent = problem.errno in (errno.ENOENT, errno.ENOTDIR)
-        return None if is_absent else f"somebody else ({problem.strerror})"
-    except ValueError:
-        return None
-    return None if owner is None else str(owner)

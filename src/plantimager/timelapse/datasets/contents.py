@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.datasets.receipt import BYTES, FILES, RECEIPT, load_receipt
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.errors import ScanFailed
+from plantimager.timelapse.support.file_system import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 LIST_OF_FILES: Final = "files.json"
 """The file in which PlantDB looks for the pictures of a dataset."""
 
-NO_DIGESTS: Final = "its receipt has no digests, as those of earlier versions"
+NO_DIGESTS: Final = "its receipt has no digests, as those of earlier versions, full disks and very many files"
 
 PICTURE_SUFFIXES: Final = frozenset(
     ".arw .bmp .cr2 .cr3 .dng .heic .jpeg .jpg .nef .png .raw .rw2 .tif .tiff .webp".split()  # noqa: SIM905 - fifteen lines
@@ -62,9 +62,9 @@ def check_contents(directory: Path, claimed: int | None = None, least: int = 1, 
 
 def dataset_files(directory: Path) -> Iterator[Path]:
     """Yield every regular file of a dataset but its receipt."""
-    for folder, _, names in os.walk(directory, onerror=_raise):
+    for folder, _, names in walk(directory):
         for name in names:
-            path = Path(folder, name)
+            path = folder / name
             if path != directory / RECEIPT and stat.S_ISREG(path.lstat().st_mode):
                 yield path
 
@@ -148,7 +148,3 @@ def _listed_files(directory: Path) -> Iterator[str]:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _raise(problem: OSError) -> None:
-    raise problem

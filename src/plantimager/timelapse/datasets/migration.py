@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.datasets.contents import NO_DIGESTS, find_differences
 from plantimager.timelapse.datasets.plantdb_layout import MAX_METADATA_BYTES
 from plantimager.timelapse.datasets.plantdb_metadata import FILESET, OURS, cameras_of, picture_metadata, scan_metadata
-from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, load_receipt, other_owner, receipt_text
+from plantimager.timelapse.datasets.receipt import ALL_FILES, FILES, RECEIPT, load_receipt, other_owner, receipt_text
 from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular, sync_directory
 from plantimager.timelapse.support.errors import TimelapsedError
-from plantimager.timelapse.support.file_system import describe_disk_error
+from plantimager.timelapse.support.file_system import describe_disk_error, is_there, names_in, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,15 +82,16 @@ def finish_interrupted(datasets: Path) -> None:
     OSError
         The disk refuses it.
     """
-    for old in datasets.glob(f".*.{_OLD}"):
+    names = names_in(datasets)
+    for old in (datasets / name for name in names if name.startswith(".") and name.endswith(f".{_OLD}")):
         dataset = datasets / old.name[1:].removesuffix(f".{_OLD}")
-        if not os.path.lexists(dataset):
+        if not is_there(dataset):
             old.rename(dataset)
             sync_directory(datasets)
-        elif not (old / RECEIPT).exists() or _has_same_receipt(old, dataset):
+        elif not is_there(old / RECEIPT) or _has_same_receipt(old, dataset):
             shutil.rmtree(old)  # else somebody has put another dataset there meanwhile
-    for new in datasets.glob(f".*.{_NEW}"):
-        shutil.rmtree(new)
+    for new in (name for name in names if name.startswith(".") and name.endswith(f".{_NEW}")):
+        shutil.rmtree(datasets / new)
 
 
 def _has_same_receipt(old: Path, dataset: Path) -> bool:
@@ -101,7 +102,7 @@ def _has_same_receipt(old: Path, dataset: Path) -> bool:
 
 def _receipt_without_digests(dataset: Path) -> Mapping[str, Any] | None:
     with suppress(OSError, ValueError):
-        return {key: value for key, value in load_receipt(dataset).items() if key != FILES}
+        return {key: value for key, value in load_receipt(dataset).items() if key not in (FILES, ALL_FILES)}
     return None
 
 
@@ -122,14 +123,18 @@ def _changed_texts(dataset: Path) -> dict[str, bytes]:
         return {}
     made = {scan: (about, scan_metadata(about))}
     cameras = cameras_of(about)
-    taken = {path.stem: path for path in (dataset / FILESET).glob("*.*") if not path.is_symlink()}
-    for path in sorted((dataset / pictures).glob("*.json")):
+    taken = {path.stem: path for path in _files_in(dataset / FILESET) if not path.is_symlink()}
+    for path in (path for path in _files_in(dataset / pictures) if path.suffix == ".json"):
         name = pictures / path.name
         about = _read_object(dataset, name)
         camera = cameras.get(str(about.get("camera_name")))
         made[name] = (about, picture_metadata(about, camera, taken.get(path.stem)))
     texts = {str(name): (json_text.dumps(before), json_text.dumps(now)) for name, (before, now) in made.items()}
     return {name: now for name, (before, now) in texts.items() if now != before}
+
+
+def _files_in(directory: Path) -> list[Path]:
+    return [directory / name for name in names_in(directory) if "." in name]
 
 
 def _read_object(dataset: Path, name: Path) -> dict[str, Any]:
@@ -160,6 +165,7 @@ def _replace(dataset: Path, receipt: Mapping[str, Any], texts: Mapping[str, byte
     if isinstance(digests, dict):
         renewed = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items() if name in digests}
         receipt = {**receipt, FILES: {**digests, **renewed}}
+    receipt = {key: value for key, value in receipt.items() if key != ALL_FILES}  # which it would no longer be
     try:
         _make_anew(dataset, new, {**texts, RECEIPT: receipt_text(receipt)})
     except OSError:
@@ -173,8 +179,7 @@ def _replace(dataset: Path, receipt: Mapping[str, Any], texts: Mapping[str, byte
 
 def _make_anew(dataset: Path, new: Path, texts: Mapping[str, bytes]) -> None:
     """Make a directory with everything of a dataset, where ``texts`` replace the content of some files."""
-    for folder, folders, names in os.walk(dataset, onerror=_raise):
-        source = Path(folder)
+    for source, folders, names in walk(dataset):
         target = new / source.relative_to(dataset)
         target.mkdir()
         for name in (*names, *(name for name in folders if (source / name).is_symlink())):
@@ -186,10 +191,6 @@ def _make_anew(dataset: Path, new: Path, texts: Mapping[str, bytes]) -> None:
                 _be_like(target / name, source / name)
         _be_like(target, source)
         sync_directory(target)
-
-
-def _raise(problem: OSError) -> None:
-    raise problem
 
 
 def _link(source: Path, target: Path) -> None:

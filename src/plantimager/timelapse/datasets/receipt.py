@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.scan.request import Owner, ScanRequest, ScanResult
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular
+from plantimager.timelapse.support.file_system import is_out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,6 +21,9 @@ RECEIPT: Final = "timelapsed.json"
 
 FILES: Final = "files"
 """The key of the SHA-256 of every other file, by its path in the dataset."""
+
+ALL_FILES: Final = "all_files"
+"""The key of the SHA-256 of that list, in a receipt that would be too large to read with it."""
 
 BYTES: Final = "bytes"
 """The key of the size of all other files together, as they were when the receipt was written."""
@@ -51,11 +56,21 @@ def make_receipt(request: ScanRequest, result: ScanResult, size: int) -> dict[st
 
 
 def receipt_text(receipt: Mapping[str, Any]) -> bytes:
-    """Return the text of a receipt, without the digests of the files where it would be too large to read."""
+    """Return the text of a receipt, with one digest of all files where those of each make it too large to read."""
     text = json_text.dumps(receipt)
     if len(text) > MAX_RECEIPT_BYTES:
-        text = json_text.dumps({key: value for key, value in receipt.items() if key != FILES})
+        shorter = {key: value for key, value in receipt.items() if key != FILES}
+        text = json_text.dumps({**shorter, ALL_FILES: digest_of_all(receipt)})
     return text
+
+
+def digest_of_all(receipt: Mapping[str, Any]) -> str | None:
+    """Return one digest of all files of a dataset, None where its receipt has none."""
+    files = receipt.get(FILES)
+    if isinstance(files, dict):
+        return hashlib.sha256(json_text.dumps(files)).hexdigest()
+    digest = receipt.get(ALL_FILES)
+    return digest if isinstance(digest, str) else None
 
 
 def load_receipt(directory: Path) -> dict[str, Any]:
@@ -75,11 +90,19 @@ def load_receipt(directory: Path) -> dict[str, Any]:
 
 
 def read_receipt(directory: Path, request: ScanRequest) -> dict[str, Any] | None:
-    """Return the receipt in a directory; None if there is none, or it is not of this rig and this request's slot."""
+    """Return the receipt in a directory; None if there is none, or it is not of this rig and this request's slot.
+
+    Raises
+    ------
+    OSError
+        Its disk is away or fails: nobody knows.
+    """
     try:
         receipt = load_receipt(directory)
         slot = (receipt["timelapse_id"], receipt["index"], datetime.fromisoformat(receipt["scheduled_at"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        if isinstance(problem, OSError) and is_out_of_reach(problem):
+            raise
         return None
     is_ours = other_owner(receipt, request.owner) is None
     return receipt if is_ours and slot == (request.timelapse_id, request.index, request.scheduled_at) else None

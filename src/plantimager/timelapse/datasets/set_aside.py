@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.datasets.attempt import owner_mark
+from plantimager.timelapse.datasets.attempt_directory import owner_mark
+from plantimager.timelapse.support.file_system import walk
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -64,10 +65,9 @@ def find_set_aside(
         if attempt is not None:
             is_running = running == (attempt["scan"], int(attempt["number"]))
             is_anothers = owner is not None and attempt["mark"] not in (None, owner_mark(owner))
-            files = 0 if is_running or is_anothers else _count_files(path)
+            files = "" if is_running or is_anothers else _describe_files(path)
             if files:
-                count = format_count(files, "file")
-                found.append(SetAside(path, f"{count} of an attempt at {attempt['scan']} that was not finished"))
+                found.append(SetAside(path, f"{files} of an attempt at {attempt['scan']} that was not finished"))
         elif earlier is not None:
             found.append(SetAside(path, f"what stood in the place of {earlier['scan']} before"))
         elif migration is not None:
@@ -107,6 +107,12 @@ def _entries(directory: Path) -> list[Path]:
     return []
 
 
-def _count_files(directory: Path) -> int:
-    names = (name for _, _, names in os.walk(directory) for name in names)
-    return sum(1 for _ in islice(names, MAX_FILES))
+def _describe_files(directory: Path) -> str:
+    """Return how many files are in a directory, empty for none; of one that can't be read nobody knows."""
+    try:
+        count = sum(1 for _ in islice((name for _, _, names in walk(directory) for name in names), MAX_FILES))
+    except (FileNotFoundError, NotADirectoryError):  # it was finished or deleted meanwhile
+        return ""
+    except OSError as problem:
+        return f"files that can't be read ({problem.strerror or problem})"
+    return format_count(count, "file") if count else ""

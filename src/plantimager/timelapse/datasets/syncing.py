@@ -10,14 +10,15 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.support.durable import sync_directory
+from plantimager.timelapse.support.file_system import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from plantimager.timelapse.support.progress import Report
 
@@ -36,8 +37,6 @@ WORKERS: Final = 4
 BLOCK_BYTES: Final = 1 << 18
 """Read at a time."""
 
-_WRITE: Final = 2
-"""``SYNC_FILE_RANGE_WRITE``."""
 _WAIT_AND_WRITE: Final = 7
 """``SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER``."""
 
@@ -45,9 +44,10 @@ _NOT_OFFERED: Final = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ESPIPE, er
 
 
 def digest_tree(directory: Path, report: Report) -> dict[str, str]:
-    """Return the SHA-256 of each file in a directory but the receipt, by its path in it; have the disk begin with them.
+    """Return the SHA-256 of each file in a directory but the receipt, by its path in it.
 
-    Files and directories are made readable by the group. ``report`` is called as by `sync_tree`.
+    Nothing is written for it: the sync of the receipt, which follows, might wait for that without a report. Files and
+    directories are made readable by the group. ``report`` is called as by `sync_tree`.
 
     Raises
     ------
@@ -55,13 +55,13 @@ def digest_tree(directory: Path, report: Report) -> dict[str, str]:
         Something can't be read.
     """
     digests = dict(_for_each_file(directory, _digest_file, "reading file {} of {}", report))
-    for folder, _, _ in os.walk(directory):
-        open_to_group(Path(folder))
+    for folder, _, _ in walk(directory):
+        open_to_group(folder)
     return {str(path.relative_to(directory)): digest for path, digest in digests.items() if digest is not None}
 
 
 def sync_tree(directory: Path, report: Report) -> None:
-    """Sync everything in a directory to disk.
+    """Sync everything in a directory to disk but the content of the receipt, which was when it was written.
 
     ``report`` is called with a sentence after every file and directory, and after every chunk of a large file.
 
@@ -72,8 +72,8 @@ def sync_tree(directory: Path, report: Report) -> None:
     """
     words = "putting file {} of {} on disk"
     count = sum(1 for _ in _for_each_file(directory, _sync_file, words, report))
-    for folder, _, _ in os.walk(directory, topdown=False):
-        sync_directory(Path(folder))
+    for folder, _, _ in walk(directory, top_down=False):
+        sync_directory(folder)
         report(words.format(count, count))  # with its name
 
 
@@ -83,11 +83,11 @@ def forget_cached(directory: Path) -> None:
     Raises
     ------
     OSError
-        One can't be opened.
+        Something can't be read.
     """
-    for folder, _, names in os.walk(directory):
+    for folder, _, names in walk(directory):
         for name in names:
-            with _opened(Path(folder, name)) as descriptor:
+            with _opened(folder / name) as descriptor:
                 if descriptor is not None:
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -99,7 +99,7 @@ def _for_each_file(
 
     Together: a card or a file server writes several files in little more than the time of one.
     """
-    paths = sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+    paths = sorted(folder / name for folder, _, names in walk(directory) for name in names)
     paths = [path for path in paths if path != directory / RECEIPT]
     sentences = [words.format(number, len(paths)) for number in range(1, len(paths) + 1)]
     refused: list[OSError] = []
@@ -176,16 +176,14 @@ def _opened(path: Path) -> Iterator[int | None]:
 
 
 def _digest_file(descriptor: int, report: Callable[[], None]) -> str:
-    """Return the digest of a file; the disk begins to write it meanwhile."""
+    """Return the digest of a file."""
     digest = hashlib.sha256()
-    done = begun = 0
+    unreported = 0
     while block := os.read(descriptor, BLOCK_BYTES):
         digest.update(block)
-        done += len(block)
-        if done - begun >= CHUNK_BYTES:
-            with suppress(OSError):  # the sync reports it
-                _write_back(descriptor, begun, done - begun, _WRITE)
-            begun = done
+        unreported += len(block)
+        if unreported >= CHUNK_BYTES:
+            unreported = 0
             report()
     return digest.hexdigest()
 
@@ -193,13 +191,13 @@ def _digest_file(descriptor: int, report: Callable[[], None]) -> str:
 def _sync_file(descriptor: int, report: Callable[[], None]) -> None:
     """Sync a file, so that little is left to do for the sync of the whole."""
     for start in range(0, os.fstat(descriptor).st_size - CHUNK_BYTES, CHUNK_BYTES):
-        _write_back(descriptor, start, CHUNK_BYTES, _WAIT_AND_WRITE)
+        _write_back(descriptor, start, CHUNK_BYTES)
         report()
     os.fsync(descriptor)
 
 
-def _write_back(descriptor: int, start: int, count: int, flags: int) -> None:
-    """Write a part of a file to disk.
+def _write_back(descriptor: int, start: int, count: int) -> None:
+    """Write a part of a file to disk, and wait for it.
 
     Raises
     ------
@@ -207,7 +205,7 @@ def _write_back(descriptor: int, start: int, count: int, flags: int) -> None:
         The disk refuses it: the sync would no longer report it.
     """
     function = _sync_file_range()
-    if function is not None and function(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), flags):
+    if function is not None and function(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), _WAIT_AND_WRITE):
         number = ctypes.get_errno()
         if number not in _NOT_OFFERED:
             raise OSError(number, os.strerror(number))

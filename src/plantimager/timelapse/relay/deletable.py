@@ -10,6 +10,7 @@ from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import FILES, other_owner
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused, read_sealed
 from plantimager.timelapse.support.durable import sync_directory
+from plantimager.timelapse.support.file_system import walk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,9 +63,9 @@ def check_deletable(directory: Path) -> None:
     """
     if directory.is_symlink():
         raise OSError(errno.ENOTDIR, "is a link", str(directory))
-    for folder, _, _ in os.walk(directory):
+    for folder, _, _ in walk(directory):
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES), folder)
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def put_back(aside: Path, scan: TakenScan) -> None:

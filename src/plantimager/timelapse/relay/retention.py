@@ -27,6 +27,7 @@ from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
 from plantimager.timelapse.relay.verified import digest_everywhere, entries_everywhere, objection_to_removal
 from plantimager.timelapse.settings.deliver_config import RetentionRules
 from plantimager.timelapse.support.durable import sync_directory
+from plantimager.timelapse.support.file_system import is_there
 from plantimager.timelapse.support.text import format_count
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class RetentionSink(WorksOnLatest):
         for aside in [path for place in places for path in place.iterdir() if path.name in by_name]:
             scan = by_name[aside.name]
             try:
-                if scan.key in self._removed.entries or not (aside / RECEIPT).exists():
+                if scan.key in self._removed.entries or not is_there(aside / RECEIPT):
                     gone.append(self._finish_one(scan, aside))
                 else:
                     put_back(aside, scan)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.durable import make_private_directory, write_durably
 from plantimager.timelapse.support.errors import TimelapsedError
+from plantimager.timelapse.support.file_system import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def archive_store(text: bytes, name: str, history: Path, stamp: str) -> Path:
     """
     make_private_directory(history)
     names = itertools.chain([name, f"{name}-{stamp}"], (f"{name}-{stamp}-{number}" for number in itertools.count(2)))
-    archived = next(path for stem in names if not os.path.lexists(path := history / f"{stem}.json"))
+    archived = next(path for stem in names if not is_there(path := history / f"{stem}.json"))
     write_durably(archived, text)
     return archived
 

@@ -17,7 +17,7 @@ import tempfile
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.support.file_system import describe_disk_error
+from plantimager.timelapse.support.file_system import describe_disk_error, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,7 +262,7 @@ def _free_name(path: Path, label: str, stamp: str) -> Path:
     """Return a free name beside ``path``. For the holder of the lock, who alone makes such names, it stays free."""
     first = path.with_name(f"{path.name}.{label}-{stamp}")
     names = itertools.chain([first], (first.with_name(f"{first.name}-{number}") for number in itertools.count(2)))
-    return next(name for name in names if not os.path.lexists(name))
+    return next(name for name in names if not is_there(name))
 
 
 def sweep_temporaries(path: Path) -> list[Path]:

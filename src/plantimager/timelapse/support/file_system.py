@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 UDEV: Final = Path("/run/udev/data")
@@ -40,6 +40,11 @@ def may_come_back(problem: Exception) -> bool:
     return isinstance(problem, OSError) and problem.errno in {*_PULLED, errno.ENOENT}
 
 
+def is_out_of_reach(problem: OSError) -> bool:
+    """Return whether an error is that of a disk that is away or fails: what was looked for may well be on it."""
+    return problem.errno in _PULLED
+
+
 def describe_disk_error(problem: OSError) -> str:
     """Return for a person what an error about a file means that was, or could be, there a moment ago."""
     mount = _mount_of(Path(problem.filename)) if isinstance(problem.filename, str) else None
@@ -51,6 +56,55 @@ def describe_disk_error(problem: OSError) -> str:
     # ext4 turns read-only at an error of its disk; in a sandbox the mount is read-only, not the file system.
     turned = problem.errno == errno.EROFS and mount is not None and "ro" in mount.options.split(",")
     return f"{words}; was its disk pulled, or is it failing?" if turned or problem.errno in _PULLED else words
+
+
+def walk(directory: Path, *, top_down: bool = True) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield each directory in ``directory`` with the names of its directories and of its files, and itself.
+
+    `os.walk` passes over a directory that it can't read, as if nothing were in it.
+
+    Raises
+    ------
+    OSError
+        One can't be read.
+    """
+    for folder, folders, names in os.walk(directory, topdown=top_down, onerror=_raise):  # noqa: TID251 - this is it
+        yield Path(folder), folders, names
+
+
+def names_in(directory: Path) -> list[str]:
+    """Return the names in a directory, sorted; none where there is no directory. `Path.glob` passes over other errors.
+
+    Raises
+    ------
+    OSError
+        It can't be read.
+    """
+    try:
+        return sorted(os.listdir(directory))  # noqa: PTH208 - names are what is needed
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is something of this name, also a link to nowhere.
+
+    `os.path.lexists` says no as well where the disk can't be read, and so does `Path.exists` from Python 3.14 on.
+
+    Raises
+    ------
+    OSError
+        Nobody knows.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _raise(problem: OSError) -> None:
+    raise problem
 
 
 def describe_denial(path: Path) -> str:

@@ -35,9 +35,8 @@ from plantimager.timelapse.datasets.attempt import (
     Attempt,
     begin_attempt,
     find_finished,
-    is_attempt_directory,
-    unfinished_attempts,
 )
+from plantimager.timelapse.datasets.attempt_directory import is_attempt_directory, unfinished_attempts
 from plantimager.timelapse.datasets.contents import check_contents, count_pictures
 from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, EventMonitor, Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.command.command_options import TABLE, read_command_options
