@@ -88,14 +88,8 @@ def accepted_though_cut(whole, end, encoding):
 
 @pytest.mark.parametrize("name", JPEGS)
 def test_jpeg_that_is_cut_at_any_byte_and_has_got_an_end_is_refused(name):
-    """A decoder paints grey what is missing, and says nothing; a scan that is missing makes a picture less sharp.
-
-    One that has lost less than its last block of 8 × 8 pixels may pass, where other data happen to look alike.
-    """
-    accepted = accepted_though_cut(JPEGS[name], b"\xff\xd9", "jpeg")
-    width, height = decode(JPEGS[name]).size
-    assert all(left >= width - 8 and top >= height - 8 for left, top, _, _ in accepted.values())
-    assert len(accepted) <= 2
+    """A decoder paints grey what is missing, and says nothing; a scan that is missing makes a picture less sharp."""
+    assert accepted_though_cut(JPEGS[name], b"\xff\xd9", "jpeg") == {}
 
 
 @pytest.mark.parametrize("name", JPEGS | OTHERS)

@@ -64,6 +64,14 @@ def test_unusual_jpeg_is_taken_as_it_is(name):
     assert judge(UNUSUAL[name], ASKED)[0] == UNUSUAL[name]
 
 
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_jpeg_that_is_cut_is_refused(name):
+    """Also with an end behind what is left."""
+    for cut in range(len(UNUSUAL[name]) * 9 // 10, len(UNUSUAL[name]) - 12, 7):
+        with pytest.raises(CameraFault, match="incomplete or damaged"):
+            judge(UNUSUAL[name][:cut] + END, ASKED)
+
+
 def test_baseline_jpeg_whose_last_scan_is_missing_is_refused():
     """One may have a scan for each colour."""
     grey = encode(NOISE, "JPEG")

@@ -34,12 +34,12 @@ _AFTER_DATA: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """In a scan's data, what divides them, and what doesn't belong to them."""
 
 _FILLINGS: Final = (
-    b"",
     bytes.fromhex("5a36c91d72e40b93") * 8,
     bytes.fromhex("a5c936e28d1bf46c") * 8,
     bytes.fromhex("b42d67938e51d26a") * 8,
+    bytes(64),
 )
-"""Data that no picture has. The first byte of the second and the third differ in every bit."""
+"""Data that no picture has. The first bytes of the first two differ in every bit."""
 
 _STEPS: Final = b"\xff\xdb" + struct.pack(">H", 262) + b"".join(bytes([table, 1]) + b"\4" * 63 for table in range(4))
 """Quantisation tables with which every difference of a coefficient is seen in the pixels."""
@@ -110,9 +110,10 @@ def _tables(jpeg: bytes) -> bytes:
 
 
 def require_whole(jpeg: bytes) -> None:
-    """Decode a JPEG as it is, and again with other data behind those of each scan: a whole one needs none of them.
+    """Decode a JPEG several times, with other data behind those of each scan: a whole one needs none of them.
 
-    A decoder that comes to the end too early paints the rest grey, without a word.
+    Twice where it has one scan, else four times. A decoder that comes to the end too early paints the rest grey,
+    without a word.
 
     Raises
     ------
@@ -122,6 +123,7 @@ def require_whole(jpeg: bytes) -> None:
         It is of a kind of which that can't be seen.
     """
     scans = _scans_of(jpeg)
+    # One of several scans has data of fewer kinds, which two fillings may happen to be alike for.
     # One of several scans has data of fewer kinds, which two fillings may happen to be alike for.
     if len({_checksum(scans, filling) for filling in _FILLINGS[: 2 if len(scans) == 1 else None]}) > 1:
         raise ValueError("its data end too early")
@@ -164,8 +166,7 @@ def _scans_of(jpeg: bytes) -> list[tuple[bytes, bytes]]:
 
 def _checksum(scans: list[tuple[bytes, bytes]], filling: bytes) -> int:
     """Return a number for the pixels of a JPEG; after each scan come its next restart marker and ``filling``."""
-    behind = [filling + restart + filling if filling else b"" for _, restart in scans]
-    file = b"".join([part for (scan, _), more in zip(scans, behind, strict=True) for part in (scan, more)] + [END])
+    file = b"".join([part for scan, restart in scans for part in (scan, filling, restart, filling)] + [END])
     checksum = 0
     with JpegImageFile(io.BytesIO(file)) as image:
         if not _has_rgb(image):
