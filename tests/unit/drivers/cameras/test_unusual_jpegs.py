@@ -80,3 +80,10 @@ def test_baseline_jpeg_whose_last_scan_is_missing_is_refused():
     assert whole != grey
     with pytest.raises(CameraFault, match="incomplete or damaged"):
         judge(whole, ASKED)
+
+
+def test_jpeg_that_has_lost_a_table_is_refused():
+    """No decoder reads it."""
+    table = WHOLE.index(b"\xff\xdb")
+    with pytest.raises(CameraFault, match="a part of its data is missing"):
+        judge(WHOLE[:table] + WHOLE[table + 69 :], ASKED)

@@ -21,7 +21,7 @@ END: Final = b"\xff\xd9"
 
 SCAN: Final = 0xDA
 """The marker of a scan's header; the picture's data follow."""
-_HUFFMAN_TABLES: Final = 0xC4
+_HUFFMAN_TABLES, _QUANTISATION_TABLES = 0xC4, 0xDB
 _SEQUENTIAL_FRAMES, _PROGRESSIVE_FRAME = (0xC0, 0xC1), 0xC2
 """The markers of the header of a frame, which is the picture."""
 _OTHER_FRAMES: Final = frozenset(range(0xC3, 0xD0)) - {_HUFFMAN_TABLES, 0xC8, 0xCC}
@@ -141,13 +141,17 @@ def _scans_of(jpeg: bytes) -> list[tuple[bytes, bytes]]:
     """
     scans, copied, is_sequential = list[tuple[bytes, bytes]](), 0, False
     sharp = dict[int, int]()  # by component, the coefficients that are there with all their bits
+    needed, tables = set[int](), set[int]()  # of quantisation
     try:
         for start, end in segments(jpeg):
             marker, body = jpeg[start + 1], jpeg[start + 4 : end]
             if marker in _OTHER_FRAMES:
                 raise UnidentifiedImageError("its coding is not Huffman's")
             if marker in (*_SEQUENTIAL_FRAMES, _PROGRESSIVE_FRAME):
+                needed = {*body[8::3]}
                 sharp, is_sequential = dict.fromkeys(body[6::3], 0), marker != _PROGRESSIVE_FRAME
+            if marker == _QUANTISATION_TABLES:
+                tables |= _numbers_of_tables(body)
             if marker == SCAN:
                 first, last, bits = body[-3:]  # some encoders leave them zero where they are always the same
                 in_full = _ALL if is_sequential else 0 if bits & 15 else (2 << last) - (1 << first)
@@ -159,9 +163,18 @@ def _scans_of(jpeg: bytes) -> list[tuple[bytes, bytes]]:
                 copied = data_end
     except (IndexError, KeyError, struct.error) as problem:
         raise ValueError("its end is missing") from problem
-    if any(coefficients != _ALL for coefficients in sharp.values()):
+    if not needed <= tables or any(coefficients != _ALL for coefficients in sharp.values()):
         raise ValueError("a part of its data is missing")
     return scans
+
+
+def _numbers_of_tables(body: bytes) -> set[int]:
+    """Return the numbers of the quantisation tables in a segment."""
+    numbers, at = set[int](), 0
+    while at < len(body):
+        numbers.add(body[at] & 15)
+        at += 129 if body[at] >> 4 else 65  # steps of 16 bits, or of 8
+    return numbers
 
 
 def _checksum(scans: list[tuple[bytes, bytes]], filling: bytes) -> int:
