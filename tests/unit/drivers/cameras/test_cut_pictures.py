@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 from random import Random
 
 import pytest
@@ -63,7 +64,7 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 def decode(content):
     """Return a picture in colours; None where it can't be decoded."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
             return image.convert("RGB")
     except Exception:  # noqa: BLE001 - Pillow's readers raise anything for what is damaged
         return None
