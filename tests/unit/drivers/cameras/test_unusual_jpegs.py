@@ -7,6 +7,7 @@ from looked_at import encode
 from PIL import Image
 
 from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.jpeg_file import complete_frame
 from plantimager.timelapse.drivers.cameras.pictures import judge
 
 ASKED = Exposure(None, None, "jpeg", {}, 20.0)
@@ -87,3 +88,32 @@ def test_jpeg_that_has_lost_a_table_is_refused():
     table = WHOLE.index(b"\xff\xdb")
     with pytest.raises(CameraFault, match="a part of its data is missing"):
         judge(WHOLE[:table] + WHOLE[table + 69 :], ASKED)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 4, 4000])
+def test_frame_of_a_webcam_without_its_end_is_completed(padding):
+    """As some drivers hand it out: with zeros up to the end of their buffer, or none."""
+    completed = complete_frame(WHOLE[:-2] + bytes(padding))
+    assert judge(completed, ASKED)[0] == completed
+    assert completed[: len(WHOLE) - 2] == WHOLE[:-2]
+    assert complete_frame(WHOLE + bytes(padding)) == WHOLE + bytes(padding)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 4, 4000])
+def test_frame_of_a_webcam_that_lost_data_stays_damaged(padding):
+    """Zeros are data, too: with enough of them behind it any picture has its last pixel."""
+    for cut in range(len(WHOLE) // 2, len(WHOLE) - 12, 97):
+        with pytest.raises(CameraFault, match="incomplete or damaged"):
+            judge(complete_frame(WHOLE[:cut] + bytes(padding)), ASKED)
+
+
+@pytest.mark.parametrize("frame", [b"", b"\xff\xd8", WHOLE[:300], WHOLE[:300] + bytes(9)])
+def test_frame_of_a_webcam_that_is_no_picture_stays_as_it_is(frame):
+    """Its fault is told of what came."""
+    assert complete_frame(frame) == frame
+
+
+def test_refused_frame_of_a_webcam_names_the_way_out():
+    """OpenCV makes a picture of any: who has no better webcam may have that."""
+    with pytest.raises(CameraFault, match=r"incomplete or damaged .*; check its cable .*; or write it"):
+        judge(WHOLE[:2000], ASKED, "or write it")

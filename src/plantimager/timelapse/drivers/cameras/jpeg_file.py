@@ -95,13 +95,24 @@ def has_whole_header(content: bytes) -> bool:
     return False
 
 
-def with_huffman_tables(jpeg: bytes) -> bytes:
-    """Return a frame of a webcam as a file that every program reads: the usual tables are left out of many."""
-    if not has_whole_header(jpeg) or _tables(jpeg):
+def complete_frame(jpeg: bytes) -> bytes:
+    """Return a frame of a webcam as a file that every program reads: many lack the usual tables, some their end.
+
+    What is there of its data stays; `require_whole` tells whether it is all.
+    """
+    if not has_whole_header(jpeg):
         return jpeg
-    usual = io.BytesIO()
-    Image.new("YCbCr", (8, 8)).save(usual, "JPEG")
-    return BEGINS + _tables(usual.getvalue()) + jpeg[2:]
+    if not _tables(jpeg):
+        usual = io.BytesIO()
+        Image.new("YCbCr", (8, 8)).save(usual, "JPEG")
+        jpeg = BEGINS + _tables(usual.getvalue()) + jpeg[2:]
+    try:
+        for _ in segments(jpeg):
+            pass
+    except (IndexError, struct.error, ValueError):
+        # Zeros that fill the buffer would count as data. The first may be the last of the data.
+        return jpeg[: len(jpeg.rstrip(b"\0")) + 1] + END
+    return jpeg
 
 
 def _tables(jpeg: bytes) -> bytes:

@@ -74,10 +74,11 @@ _ROTATIONS: Final = {3: 180, 6: 90, 8: 270}
 """Degrees clockwise, by the EXIF orientation."""
 
 
-def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]:
+def judge(content: bytes, exposure: Exposure, way_out: str = "") -> tuple[bytes, dict[str, object]]:
     """Return a camera's picture in the encoding and size of the request, and its facts; unchanged if it is so already.
 
-    A larger picture of the same proportions is scaled down; EXIF is kept.
+    A larger picture of the same proportions is scaled down; EXIF is kept. ``way_out`` is added to the cure where it
+    is damaged.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
     except CameraFault:
         raise
     except Exception as unreadable:  # a damaged file may raise anything in Pillow's readers
-        raise CameraFault(_describe_unreadable(content, unreadable)) from unreadable
+        raise CameraFault(_describe_unreadable(content, unreadable, way_out)) from unreadable
 
 
 def is_raw(content: bytes) -> str | None:
@@ -189,7 +190,7 @@ def _refuse_what_is_no_picture(content: bytes) -> None:
         raise CameraFault(f"it gives raw files ({raw}), and no picture beside them; {cure}")
 
 
-def _describe_unreadable(content: bytes, problem: Exception) -> str:
+def _describe_unreadable(content: bytes, problem: Exception, way_out: str) -> str:
     """Return what a file is that isn't raw, and can't be decoded."""
     text = _text_of(content)
     if text is not None:
@@ -199,7 +200,7 @@ def _describe_unreadable(content: bytes, problem: Exception) -> str:
         return "the end of its picture is empty; check the camera's card, and its cable or network"
     is_unknown = isinstance(problem, UnidentifiedImageError)
     if content.startswith(_PICTURE_BEGINNINGS) and not (is_unknown and _has_whole_header(content)):
-        cure = "check its cable or network, and that nothing else writes the file"
+        cure = "; ".join(filter(None, ("check its cable or network, and that nothing else writes the file", way_out)))
         said = "its beginning makes no sense" if is_unknown else " ".join(str(problem).split())
         return f"its picture is incomplete or damaged ({len(content)} bytes: {said}); {cure}"
     name = next((name for start, name in OTHER_BEGINNINGS.items() if content.startswith(start)), None)

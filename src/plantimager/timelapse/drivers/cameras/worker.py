@@ -66,7 +66,7 @@ class _Server:
 
     def _picture(self, capture: Capture) -> CameraPicture:
         try:
-            content, facts = judge(capture.content, self._exposure)
+            content, facts = judge(capture.content, self._exposure, capture.way_out)
         except CameraFault as fault:
             extension = raw_extension(capture.content)
             raws = {**capture.raws, **({} if extension is None else {extension: capture.content})}
