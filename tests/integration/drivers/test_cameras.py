@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -225,7 +226,7 @@ def test_v4l2_takes_the_jpegs_of_a_webcam_as_they_are_and_sees_what_its_cable_lo
     """OpenCV would paint the missing part grey. A whole one is kept byte by byte, with the tables that webcams omit."""
     jpegs = int.from_bytes(b"MJPG", "little")
     top = camera("v4l2", device="rtsp://stand-in", skip=0)
-    with pytest.raises(CameraFault, match="its picture is incomplete or damaged"):
+    with pytest.raises(CameraFault, match=r"its picture is incomplete or damaged .*; or write convert_rgb = 1"):
         take(top, exposure(fourcc=jpegs))
     whole = take(top, exposure(fourcc=jpegs))
     with Image.open(io.BytesIO(whole)) as image:
@@ -423,6 +424,26 @@ def test_camera_that_hangs_is_killed_and_the_next_exposure_works(camera, program
     assert not top.is_open
     assert format_and_size(take(top, exposure())) == ("JPEG", (640, 480))
     assert top._process.pid != pid
+
+
+def test_check_of_a_picture_has_a_time_of_its_own(camera, program, monkeypatch):
+    """A slow machine decodes a large picture for seconds; nobody has to look at the cable for it."""
+    monkeypatch.setattr(process, "GRACE", process.timedelta(0))
+    monkeypatch.setattr(process, "CLOSE_TIMEOUT", process.timedelta(0))
+    top = camera("command", argv=program)
+    top.trigger(exposure(), never_stop)
+    worker = top._process.pid
+    resumed = threading.Timer(3, os.kill, (worker, signal.SIGCONT))
+
+    def pause():
+        os.kill(worker, signal.SIGSTOP)
+        resumed.start()
+
+    assert format_and_size(top.fetch(exposure(seconds=2), never_stop, pause).content) == ("JPEG", (640, 480))
+    monkeypatch.setattr(process, "JUDGE_TIMEOUT", process.timedelta(seconds=0.2))
+    top.trigger(exposure(), never_stop)
+    with pytest.raises(CameraFault, match=r"checking its picture hangs; it was given up after 0\.2 s"):
+        top.fetch(exposure(), never_stop, lambda: os.kill(worker, signal.SIGSTOP))
 
 
 def test_cancelled_exposure_has_little_time_left(camera, program, monkeypatch):

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 from random import Random
 
 import pytest
@@ -63,7 +64,7 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 def decode(content):
     """Return a picture in colours; None where it can't be decoded."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
             return image.convert("RGB")
     except Exception:  # noqa: BLE001 - Pillow's readers raise anything for what is damaged
         return None
@@ -88,14 +89,8 @@ def accepted_though_cut(whole, end, encoding):
 
 @pytest.mark.parametrize("name", JPEGS)
 def test_jpeg_that_is_cut_at_any_byte_and_has_got_an_end_is_refused(name):
-    """A decoder paints grey what is missing, and says nothing; a scan that is missing makes a picture less sharp.
-
-    One that has lost less than its last block of 8 × 8 pixels may pass, where other data happen to look alike.
-    """
-    accepted = accepted_though_cut(JPEGS[name], b"\xff\xd9", "jpeg")
-    width, height = decode(JPEGS[name]).size
-    assert all(left >= width - 8 and top >= height - 8 for left, top, _, _ in accepted.values())
-    assert len(accepted) <= 2
+    """A decoder paints grey what is missing, and says nothing; a scan that is missing makes a picture less sharp."""
+    assert accepted_though_cut(JPEGS[name], b"\xff\xd9", "jpeg") == {}
 
 
 @pytest.mark.parametrize("name", JPEGS | OTHERS)

@@ -252,6 +252,40 @@ def test_png_without_its_last_chunk_is_refused(lost, wanted):
         judge(photograph(name="PNG")[:-lost], wanted)
 
 
+def test_png_without_its_end_is_told_in_words():
+    """Not in those of a library."""
+    whole = photograph(name="PNG")
+    with pytest.raises(CameraFault, match="its end is missing"):
+        judge(whole[: whole.index(b"IEND") - 4], exposure(encoding="png"))
+
+
+def test_png_whose_text_has_a_wrong_checksum_is_whole():
+    """Behind the pixels: every program reads it. What the pixels need has to be right."""
+    whole = photograph(name="PNG")
+    end = whole.index(b"IEND") - 4
+    text = b"\0\0\0\3tEXta\0b" + b"\1\2\3\4"
+    assert judge(whole[:end] + text + whole[end:], exposure(encoding="png"))[0]
+    for damaged in (whole[:-1] + b"\0", whole[: end - 1] + bytes([whole[end - 1] ^ 1]) + whole[end:]):
+        with pytest.raises(CameraFault, match="incomplete or damaged"):
+            judge(damaged, exposure(encoding="png"))
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_tiff_that_ends_with_its_last_tag_is_whole(left):
+    """Some programs leave out that no other picture follows."""
+    tags = [(256, 32), (257, 32), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 32), (279, 1024)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    tiff = b"II*\0" + struct.pack("<I", 8 + 1024) + bytes(1024) + struct.pack("<H", len(tags)) + entries + bytes(left)
+    assert judge(tiff, exposure(encoding="tiff"))[0] == tiff
+    with pytest.raises(CameraFault, match="incomplete or damaged"):
+        judge(tiff[: -left - 1], exposure(encoding="tiff"))
+
+
+def test_jpeg_with_what_its_maker_has_put_behind_it_is_whole():
+    """Also where that ends with zeros."""
+    assert judge(photograph() + b"SAMSUNG" * 30 + bytes(600), exposure())[0]
+
+
 @pytest.mark.parametrize("colour", ["white", "black"])
 def test_picture_is_no_text_whatever_its_bytes(colour):
     """A PPM begins with words, and its pixels may be anything."""

@@ -52,6 +52,8 @@ class Capture:
     """The raw files of the same exposure, by their extension."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The settings that the camera reports, by their names."""
+    way_out: str = ""
+    """What else can be done about a picture that is damaged, for its fault."""
 
 
 @dataclass(frozen=True, slots=True)

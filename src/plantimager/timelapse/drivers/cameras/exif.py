@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from plantimager.timelapse.drivers.cameras.jpeg_file import BEGINS, SCAN, segments
+from plantimager.timelapse.drivers.cameras.jpeg_file import BEGINS, header_segments
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -96,15 +96,13 @@ def _without_layout(tags: Image.Exif) -> Image.Exif:
 
 def _with_segment(jpeg: bytes, block: bytes) -> bytes:
     """Return a JPEG whose EXIF segment is ``block``. Its other segments, and its image, stay byte by byte."""
-    kept = list[bytes]()
-    for start, end in segments(jpeg):
-        if jpeg[start + 1] == SCAN:
-            break
+    kept, header_end = list[bytes](), len(BEGINS)
+    for start, header_end in header_segments(jpeg):
         if jpeg[start + 1] != _APP1 or jpeg[start + 4 : start + 10] != _HEADER:
-            kept.append(jpeg[start:end])
+            kept.append(jpeg[start:header_end])
     jfif = next((number for number, segment in enumerate(kept) if segment[1] != _APP0), len(kept))
     new = struct.pack(">BBH", 0xFF, _APP1, len(block) + 2) + block
-    return b"".join([BEGINS, *kept[:jfif], new, *kept[jfif:], jpeg[start:]])  # JFIF's own has to be the first
+    return b"".join([BEGINS, *kept[:jfif], new, *kept[jfif:], jpeg[header_end:]])  # JFIF's own has to be the first
 
 
 def _with_png_chunk(png: bytes, block: bytes) -> bytes:

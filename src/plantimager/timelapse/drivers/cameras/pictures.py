@@ -74,10 +74,11 @@ _ROTATIONS: Final = {3: 180, 6: 90, 8: 270}
 """Degrees clockwise, by the EXIF orientation."""
 
 
-def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]:
+def judge(content: bytes, exposure: Exposure, way_out: str = "") -> tuple[bytes, dict[str, object]]:
     """Return a camera's picture in the encoding and size of the request, and its facts; unchanged if it is so already.
 
-    A larger picture of the same proportions is scaled down; EXIF is kept.
+    A larger picture of the same proportions is scaled down; EXIF is kept. ``way_out`` is added to the cure where it
+    is damaged.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def judge(content: bytes, exposure: Exposure) -> tuple[bytes, dict[str, object]]
     except CameraFault:
         raise
     except Exception as unreadable:  # a damaged file may raise anything in Pillow's readers
-        raise CameraFault(_describe_unreadable(content, unreadable)) from unreadable
+        raise CameraFault(_describe_unreadable(content, unreadable, way_out)) from unreadable
 
 
 def is_raw(content: bytes) -> str | None:
@@ -187,22 +188,19 @@ def _refuse_what_is_no_picture(content: bytes) -> None:
     if raw is not None:
         cure = "set the camera to JPEG, or to RAW+JPEG, where both are kept (gphoto2: imageformat or imagequality)"
         raise CameraFault(f"it gives raw files ({raw}), and no picture beside them; {cure}")
-    if (
-        content.startswith(jpeg_file.BEGINS)
-        and content.endswith(_EMPTY_TAIL)
-        and not content.rstrip(b"\0").endswith(jpeg_file.END)
-    ):
-        raise CameraFault("the end of its picture is empty; check the camera's card, and its cable or network")
 
 
-def _describe_unreadable(content: bytes, problem: Exception) -> str:
+def _describe_unreadable(content: bytes, problem: Exception, way_out: str) -> str:
     """Return what a file is that isn't raw, and can't be decoded."""
     text = _text_of(content)
     if text is not None:
         return f"it gives a text and no picture: “{text}”; check the address, its login, and the program"
+    is_jpeg = content.startswith(jpeg_file.BEGINS)
+    if is_jpeg and content.endswith(_EMPTY_TAIL) and not content.rstrip(b"\0").endswith(jpeg_file.END):
+        return "the end of its picture is empty; check the camera's card, and its cable or network"
     is_unknown = isinstance(problem, UnidentifiedImageError)
     if content.startswith(_PICTURE_BEGINNINGS) and not (is_unknown and _has_whole_header(content)):
-        cure = "check its cable or network, and that nothing else writes the file"
+        cure = "; ".join(filter(None, ("check its cable or network, and that nothing else writes the file", way_out)))
         said = "its beginning makes no sense" if is_unknown else " ".join(str(problem).split())
         return f"its picture is incomplete or damaged ({len(content)} bytes: {said}); {cure}"
     name = next((name for start, name in OTHER_BEGINNINGS.items() if content.startswith(start)), None)
@@ -243,16 +241,19 @@ def _require_end(content: bytes, image: Image.Image) -> None:
     if image.format == "PNG":
         at, name = 8, b""
         while name != b"IEND":
+            if at + 8 > len(content):
+                raise ValueError("its end is missing")
             length, name = struct.unpack_from(">I4s", content, at)
             end = at + 8 + length
-            if zlib.crc32(content[at + 4 : end]).to_bytes(4, "big") != content[end : end + 4]:
+            checksum = zlib.crc32(content[at + 4 : end]).to_bytes(4, "big")
+            if name[:1].isupper() and checksum != content[end : end + 4]:  # the pixels don't need the others
                 raise ValueError("its end is missing")
             at = end + 4
     if content[:4] in _TIFF_BEGINNINGS:
         order = _order(content)
         (start,) = struct.unpack_from(f"{order}I", content, 4)
         (entries,) = struct.unpack_from(f"{order}H", content, start)
-        if start + 2 + 12 * entries + 4 > len(content):
+        if start + 2 + 12 * entries > len(content):
             raise ValueError("its end is missing")
 
 

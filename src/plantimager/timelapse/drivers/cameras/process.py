@@ -32,6 +32,9 @@ OPEN_TIMEOUT: Final = timedelta(seconds=30)
 GRACE: Final = timedelta(seconds=5)
 """What an exposure or a transfer may take beyond its own time, or after its cancellation."""
 
+JUDGE_TIMEOUT: Final = timedelta(minutes=2)
+"""The longest that it takes to decode and check a picture: one of 12 megapixels takes a Raspberry Pi 3 some seconds."""
+
 ANSWER_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that an open camera takes to answer, or to delete a file."""
 
@@ -131,10 +134,18 @@ class CameraProcess:
         self._request("trigger", asdict(exposure))
         self._answer("the exposure hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
 
-    def fetch(self, exposure: Exposure, should_stop: Callable[[], bool]) -> CameraPicture:
-        """Return the picture of the exposure that was triggered last; the rest is as for `trigger`."""
+    def fetch(
+        self, exposure: Exposure, should_stop: Callable[[], bool], on_transferred: Callable[[], None] = lambda: None
+    ) -> CameraPicture:
+        """Return the picture of the exposure that was triggered last, checked; the rest is as for `trigger`.
+
+        ``on_transferred`` is called before the check, which has a time of its own.
+        """
         self._request("fetch")
-        return self._answer("the transfer hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
+        self._answer("the transfer hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
+        on_transferred()
+        self._request("judge")
+        return self._answer("checking its picture hangs", JUDGE_TIMEOUT, should_stop)
 
     def discard(self) -> None:
         """Delete the camera's own files of the picture that was fetched last, which has to be on disk here.

@@ -22,7 +22,7 @@ import cv2
 
 from plantimager.timelapse.drivers.cameras import SKIP
 from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture
-from plantimager.timelapse.drivers.cameras.jpeg_file import with_huffman_tables
+from plantimager.timelapse.drivers.cameras.jpeg_file import complete_frame
 from plantimager.timelapse.drivers.device_access import cure_of_refusal
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ LARGEST: Final = 10_000
 
 KEPT: Final = (b"Y10 ", b"Y12 ", b"Y16 ", b"MJPG", b"JPEG")
 """Linux's names of pixel formats that are taken as they are: with more than 8 bits a pixel, or JPEGs."""
+
+WAY_OUT: Final = "or write convert_rgb = 1 in its config, with which OpenCV paints what is missing"
+"""What can be done where a webcam gives no better frames."""
 
 MAX_STALE_FRAMES: Final = 30
 """Frames that are dropped at most because they were begun before the request; the kernel buffers four or so."""
@@ -90,7 +93,7 @@ class V4l2Camera(CameraDevice):
             raise CameraFault(f"{self._source}: its frame can't be decoded; check what its USB port can supply")
         reported = {name: self._capture.get(_property(name, 0.0)) for name in self._applied}
         if frame.shape[0] == 1:  # the bytes of a JPEG
-            return Capture(with_huffman_tables(frame.tobytes()), settings=reported)
+            return Capture(complete_frame(frame.tobytes()), settings=reported, way_out=WAY_OUT)
         # One of 16 bits would be all white as a JPEG: it is judged as it is.
         encoding = self._encoding if frame.dtype.itemsize == 1 else "tiff"
         encoded, picture = cv2.imencode(f".{encoding}", frame)

@@ -1,10 +1,11 @@
 """The process of a camera: ``python -m …cameras.worker KIND OPTIONS``, started by `process.CameraProcess`.
 
 The first answer says whether the camera is open. Then each line on stdin is a request, ``[WORD, …]``: ``ask`` whether
-the camera answers, ``trigger`` with an exposure, ``fetch`` its picture, ``discard`` the camera's own files of it. An
-answer is a line of JSON, ``{"lengths": [N, …], …}`` or ``{"fault": "…", …}``, and so many bytes: of the picture, and
-of its raw files. The end of stdin means that the camera isn't needed any more, or that the daemon was killed: the
-exposure is interrupted, the camera closed, and the process ends within `CLOSE_TIMEOUT`, even if the camera hangs.
+the camera answers, ``trigger`` with an exposure, ``fetch`` its picture from the camera, ``judge`` what was fetched,
+``discard`` the camera's own files of it. An answer is a line of JSON, ``{"lengths": [N, …], …}`` or ``{"fault": "…",
+…}``, and so many bytes: that of ``judge`` has the picture and its raw files. The end of stdin means that the camera
+isn't needed any more, or that the daemon was killed: the exposure is interrupted, the camera closed, and the process
+ends within `CLOSE_TIMEOUT`, even if the camera hangs.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class _Server:
     def __init__(self, camera: CameraDevice) -> None:
         self._camera = camera
         self._exposure = Exposure(None, None, "jpeg", {}, 0.0)
+        self._capture = Capture(b"")
         self._began = self._ended = datetime.fromtimestamp(0, UTC)
 
     def carry_out(self, word: str, *arguments: Any) -> CameraPicture | None:
@@ -59,14 +61,17 @@ class _Server:
                 self._camera.trigger(self._exposure)
                 self._ended = _now()
             case "fetch":
-                return self._picture(self._camera.fetch())
+                self._capture = self._camera.fetch()
+            case "judge":
+                capture, self._capture = self._capture, Capture(b"")
+                return self._picture(capture)
             case "discard":
                 self._camera.discard()
         return None
 
     def _picture(self, capture: Capture) -> CameraPicture:
         try:
-            content, facts = judge(capture.content, self._exposure)
+            content, facts = judge(capture.content, self._exposure, capture.way_out)
         except CameraFault as fault:
             extension = raw_extension(capture.content)
             raws = {**capture.raws, **({} if extension is None else {extension: capture.content})}

@@ -151,6 +151,7 @@ class GrblRig:
             description=tries.description,
             earlier_size=tries.earlier_size,
         )
+        checking = f"camera {tries.camera.name}: checking its picture"
         while True:
             moves_on = False
             try:
@@ -160,7 +161,7 @@ class GrblRig:
                         report(f"camera {tries.camera.name}: opened again")
                     camera.trigger(exposure, lambda: monitor.cancelled)
                     moves_on = on_closed()
-                    return camera.fetch(exposure, lambda: monitor.cancelled)
+                    return camera.fetch(exposure, lambda: monitor.cancelled, lambda: report(checking))
             except CameraFault as fault:
                 if tries.note(fault, is_open=camera.is_open):
                     camera.close()
