@@ -14,6 +14,7 @@ from unicodedata import normalize
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import RECEIPT, load_receipt
 from plantimager.timelapse.relay.delivery import LOST, Delivered, ServerFailed, TargetRefused, Unreachable
+from plantimager.timelapse.relay.pacing import PIECE
 from plantimager.timelapse.relay.rclone_program import NOT_HASHED, Rclone
 from plantimager.timelapse.relay.sealed_dataset import (
     MIGRATED,
@@ -198,9 +199,12 @@ class _Copy:
         return (ServerFailed if has_answered else Unreachable)(self._rclone.in_words(run.reason_of(name)))
 
     def _is_beginning(self, name: str, size: int, digest: str) -> bool:
+        left, hashed = size, hashlib.sha256()
         with (self._directory / name).open("rb") as file:
-            content = file.read(size)
-            return bool(file.read(1)) and hashlib.sha256(content).hexdigest() == digest
+            while piece := file.read(min(left, PIECE)):
+                hashed.update(piece)
+                left -= len(piece)
+            return bool(file.read(1)) and hashed.hexdigest() == digest
 
     def send_compared(self, names: Sequence[str], cut_off: Collection[str]) -> None:
         """Copy files that are not there, or ``cut_off``, and compare them; what fails by its connection once more.
