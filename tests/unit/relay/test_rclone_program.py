@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from plantimager.timelapse.drivers.programs.run import ProgramExit
 from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import Unreachable
-from plantimager.timelapse.relay.pacing import TargetPace
+from plantimager.timelapse.relay.pacing import MANY_CUTS, TargetPace
 from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Rclone, RcloneRun, _Stop
 from plantimager.timelapse.support.clock import SystemClock
 
@@ -125,6 +126,33 @@ def test_an_rclone_that_never_ends_is_ended(tmp_path, monkeypatch, program):
     rclone = Rclone(Secret(tmp_path, "[a]"), timedelta(seconds=0.3), None)
     with pytest.raises(Unreachable, match=r"rclone made (too little|no) progress"):
         rclone.run(TargetPace(SystemClock(), threading.Event()), "copy", names=[])
+
+
+@pytest.mark.parametrize(
+    ("command", "figures", "is_told"),
+    [
+        ("copy", {"transfers": 2, "checks": 5}, False),
+        ("copy", {"transfers": 0, "checks": 5, "bytes": 9}, True),
+        ("check", {"transfers": 2, "checks": 5}, True),
+    ],
+)
+def test_a_copy_that_scans_cut_off_is_told_only_where_it_brings_no_whole_file(
+    monkeypatch, rclone, command, figures, is_told
+):
+    """What it brought is there after the next scan; a comparison begins anew."""
+    runs, told, scans = [], [], []
+
+    def run_program(_, *, should_stop, on_output, **_options):
+        on_output([json.dumps({"msg": "", "stats": figures}).encode()])
+        scans.extend([True] * (len(runs) < MANY_CUTS))
+        runs.append(should_stop())
+        scans.clear()
+        return ProgramExit(0, runs[-1], b"")
+
+    monkeypatch.setattr("plantimager.timelapse.relay.rclone_program.run_program", run_program)
+    pace = TargetPace(SystemClock(), threading.Event(), is_scanning=lambda: bool(scans), report=told.append)
+    rclone.run(pace, command, names=["a.jpg"])
+    assert (len(runs), bool(told)) == (MANY_CUTS + 1, is_told)
 
 
 def test_without_the_program_its_package_is_named(rclone, monkeypatch):

@@ -61,19 +61,28 @@ class RcloneRun:
         """Whether a message is about one file: then the remote itself is within reach."""
         self.moved = 0
         """Bytes, up to now."""
-        self.files_done = 0
+        self.files_sent = self.files_checked = 0
         self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
 
     def take(self, lines: Iterable[bytes]) -> bool:
         """Take lines of output; return whether they show progress."""
-        before = self.moved, self.files_done, len(self.verdicts)
+        before = self._progress
         for line in lines:
             text = line.decode(errors="surrogateescape")
             if text[1:2] == " " and text[:1] in "=+*!-":
                 self.verdicts[text[2:]] = text[0]
             else:
                 self._take_message(text)
-        return before != (self.moved, self.files_done, len(self.verdicts))
+        return before != self._progress
+
+    @property
+    def _progress(self) -> tuple[int, int, int]:
+        return self.moved, self.files_done, len(self.verdicts)
+
+    @property
+    def files_done(self) -> int:
+        """Files that were sent, or compared."""
+        return self.files_sent + self.files_checked
 
     def _take_message(self, text: str) -> None:
         try:
@@ -85,8 +94,9 @@ class RcloneRun:
             return
         if isinstance(stats, dict):
             counts = (stats.get(name) for name in ("bytes", "checks", "transfers"))
-            self.moved, *files = (count if isinstance(count, int) else 0 for count in counts)
-            self.files_done = sum(files)
+            self.moved, self.files_checked, self.files_sent = (
+                count if isinstance(count, int) else 0 for count in counts
+            )
         elif isinstance(message.get("msg"), str):
             about = message.get("object")
             is_file = isinstance(about, str) and str(message.get("objectType")).endswith(".Object")
@@ -157,7 +167,8 @@ class Rclone:
         except ProgramFault as problem:
             raise Unreachable(str(problem)) from None
         if stop.interruption:
-            raise Interrupted(stop.interruption)
+            # What was copied stays; a comparison begins anew.
+            raise Interrupted(stop.interruption, got_further=words[0] == "copy" and result.files_sent > 0)
         if ended.stopped:
             raise Unreachable(f"rclone made {stop.progress}, and was ended")
         self.has_hashes = self.has_hashes and not result.has_said(_NO_HASHES)
