@@ -38,7 +38,7 @@ def rclone():
     [
         (
             '2026/11/26 21:34:17 Failed to create file system for "lab:x": dial tcp 127.0.0.1:9: connection refused',
-            "rclone: dial tcp 127.0.0.1:9: connection refused",
+            "nothing answers at the address of the server; rclone: dial tcp 127.0.0.1:9: connection refused",
         ),
         (
             '{"level":"error","msg":"disk full","object":"0.jpg","objectType":"*sftp.Object"}',
@@ -60,6 +60,31 @@ def test_the_last_message_is_the_reason(rclone, line, reason):
     run = RcloneRun()
     run.take([line.encode()])
     assert rclone.in_words(run.reason) == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("dial tcp: lookup lab.example.org on 127.0.0.53:53: no such host", "no address is found for the server's"),
+        ("dial tcp 192.0.2.7:443: connect: network is unreachable", "the network doesn't reach the server"),
+        ("dial tcp 192.0.2.7:443: connect: no route to host", "the network doesn't reach the server"),
+        ("NewFs: couldn't connect SSH: ssh: handshake failed: knownhosts: key mismatch", "the server's key is not the"),
+        ("couldn't connect SSH: ssh: handshake failed: ssh: unable to authenticate", "the server doesn't accept the"),
+        ("read metadata failed: Unauthorized: 401 Unauthorized", "the server doesn't accept the account"),
+        ("AccessDenied: Access Denied status code: 403", "the server doesn't allow this account"),
+        ("0.jpg: Failed to copy: Insufficient Storage: 507 Insufficient Storage", "the target has no room left"),
+        ("0.jpg: Failed to copy: write: no space left on device", "the target has no room left"),
+        ("Failed to copy: googleapi: Error 403: quotaExceeded", "the target has no room left"),
+        ("dial tcp 192.0.2.7:443: i/o timeout", "the server doesn't answer in time"),
+        ("context deadline exceeded", "the server doesn't answer in time"),
+        ("didn't find section in config file", "rclone's configuration has no remote of this name"),
+        ("error reading destination directory: directory not found", "it isn't there"),
+    ],
+)
+def test_a_usual_trouble_is_said_in_our_words_with_those_of_rclone_behind(rclone, said, words):
+    """A person at a rig knows no words of Go's libraries; whoever searches for them finds them."""
+    assert rclone.in_words(said).startswith(words)
+    assert rclone.in_words(said).endswith(f"; rclone: {said}")
 
 
 @pytest.mark.parametrize(

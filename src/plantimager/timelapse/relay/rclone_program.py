@@ -1,4 +1,4 @@
-"""One run of the program rclone: its log in our words, its end where it makes no progress or may send nothing."""
+"""One run of the program rclone: usual troubles in our words, its end where it moves nothing or may send nothing."""
 
 from __future__ import annotations
 
@@ -36,6 +36,25 @@ STALLED: Final = 2
 
 NOT_HASHED: Final = re.compile(r"hashes could not be checked|not using a hash")
 _NO_HASHES: Final = re.compile(r"not using a hash")
+
+USUAL: Final = {
+    re.compile(pattern, re.IGNORECASE): words
+    for pattern, words in {
+        "no such host|name resolution": "no address is found for the server's name",
+        "connection refused": "nothing answers at the address of the server",
+        "network is unreachable|no route to host": "the network doesn't reach the server",
+        "knownhosts|host key|key is unknown": "the server's key is not the one that is known of it",
+        r"unable to authenticate|unauthori[sz]ed|invalid_grant|InvalidAccessKeyId|SignatureDoesNotMatch": (
+            "the server doesn't accept the account or its password"
+        ),
+        "forbidden|access ?denied|SSH_FX_PERMISSION_DENIED": "the server doesn't allow this account to do it",
+        "no space left|insufficient storage|quota ?exceeded|quota has been|over quota": "the target has no room left",
+        "timed? ?out|timeout|deadline exceeded": "the server doesn't answer in time",
+        "find section in config": "rclone's configuration has no remote of this name",
+        "(directory|object|bucket) (was )?not found|404 not found|NoSuchBucket": "it isn't there",
+    }.items()
+}
+"""What rclone and its libraries say of usual troubles, and what is said before that; the first one counts."""
 
 _PREAMBLE: Final = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:[A-Z]+ *: )?")
 _FILE_SYSTEM: Final = re.compile(r'^Failed to (?:create file system for "[^"]*"|[a-z]+(?: with \d+ errors)?): ')
@@ -186,13 +205,17 @@ class Rclone:
         )
 
     def in_words(self, reason: str) -> str:
-        """Return a message of rclone on one line, bounded, without what its configuration keeps secret."""
+        """Return a message of rclone on one line, bounded, without what its configuration keeps secret.
+
+        Before it goes what a trouble of a usual kind is.
+        """
         for secret in self._secrets:
             reason = reason.replace(secret, "…")
         if _ENCRYPTED in reason:
             reason = f"{_ENCRYPTED}, and nobody can be asked for its password; take that off with rclone config"
         reason = one_line(_TIME_OF_DAY.sub("", _QUERY.sub(r"\1", _USER.sub("", reason))))
-        return f"rclone: {reason[:MAX_WORDS]}"
+        kind = next((f"{words}; " for pattern, words in USUAL.items() if pattern.search(reason)), "")
+        return f"{kind}rclone: {reason[:MAX_WORDS]}"
 
 
 _NO_SURPRISES: Final = {"RCLONE_CACHE_DIR": "/nonexistent", "RCLONE_SFTP_DISABLE_CONCURRENT_WRITES": "true"}
