@@ -7,8 +7,8 @@ from pending import taken_scans
 
 from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.relay import backlog, deliver_sink
-from plantimager.timelapse.relay.deliver_sink import FIRST_WAIT, JITTER, LONGEST_WAIT, DeliverSink
-from plantimager.timelapse.relay.delivery import Unreachable
+from plantimager.timelapse.relay.deliver_sink import BETWEEN_STATUS, FIRST_WAIT, JITTER, LONGEST_WAIT, DeliverSink
+from plantimager.timelapse.relay.delivery import Delivered, Unreachable
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import StoreView
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
@@ -68,6 +68,26 @@ def test_waits_grow_to_ten_minutes_and_differ_between_rigs(tmp_path, monkeypatch
             assert least <= wait <= least + JITTER
     assert not {*waits["one"]} & {*waits["other"]}
     assert [word for word, _ in said] == ["delivery_stuck"] * 2
+
+
+def test_what_is_on_its_way_is_in_the_status_until_it_is_there(tmp_path, monkeypatch, said):
+    """A dataset of a slow network takes hours, in which nothing else changes."""
+    sink, host = sink_to(tmp_path, None)
+    shown = []
+
+    def deliver(shipment):
+        for done in range(2):
+            sink._shown_at = -BETWEEN_STATUS  # a second later
+            shipment.progress(done, 20)
+            shown.append(sink.status)
+        return Delivered("file", 20, 20, 5, "0" * 64)
+
+    monkeypatch.setattr(sink._delivery, "deliver", deliver)
+    monkeypatch.setattr(sink._latest, "wait", lambda *_: host.stop.set())
+    sink.run()
+    assert [status.sending for status in shown] == [f"sending tl_0: {done} of 20 files" for done in range(2)]
+    assert f"sending tl_0: 1 of 20 files ({sink.name})" in shown[-1].describe(host.clock.now())
+    assert sink.status.sending == ""
 
 
 def test_a_disk_that_fails_is_named_in_words(tmp_path, monkeypatch, said):

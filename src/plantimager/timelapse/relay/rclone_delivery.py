@@ -25,7 +25,7 @@ from plantimager.timelapse.relay.sealed_dataset import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from plantimager.timelapse.relay.credentials import Secret
     from plantimager.timelapse.relay.delivery import Shipment
@@ -112,7 +112,7 @@ class _Copy:
 
     def __init__(self, rclone: Rclone, shipment: Shipment, remote: str, *, by_length: bool) -> None:
         self._rclone, self._remote, self._by_length = rclone, remote, by_length
-        self._run = partial(rclone.run, shipment.pace)
+        self._run, self._progress = partial(rclone.run, shipment.pace), shipment.progress
         self._directory, self._places = shipment.directory, (str(shipment.directory), remote)
 
     def has_still(self, names: Sequence[str], digest: str) -> bool:
@@ -232,4 +232,9 @@ class _Copy:
     def _send(self, names: Sequence[str], *words: str) -> RcloneRun | None:
         if not names:
             return None
-        return self._run("copy", *self._places, "--checksum", *words, names=names)
+        return self._run("copy", *self._places, "--checksum", *words, names=names, on_files=self._show_progress(names))
+
+    def _show_progress(self, names: Sequence[str]) -> Callable[[int], None]:
+        """Return what is called with the files of a copy that are done; the receipt, which goes by itself, is none."""
+        of = len(names)
+        return lambda done: self._progress(min(done, of), of) if names != [RECEIPT] else None

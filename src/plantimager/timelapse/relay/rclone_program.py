@@ -20,7 +20,7 @@ from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from plantimager.timelapse.relay.credentials import Secret
     from plantimager.timelapse.relay.pacing import TargetPace
@@ -152,8 +152,10 @@ class Rclone:
         self.has_hashes = True
         """Whether the remote may have some, by what rclone has said until now."""
 
-    def run(self, pace: TargetPace, *words: str, names: Sequence[str]) -> RcloneRun:
-        """Run a command on some files, to its end.
+    def run(
+        self, pace: TargetPace, *words: str, names: Sequence[str], on_files: Callable[[int], None] = lambda _: None
+    ) -> RcloneRun:
+        """Run a command on some files, to its end; ``on_files`` is called with those that are done.
 
         Raises
         ------
@@ -162,15 +164,18 @@ class Rclone:
         Unreachable
             rclone isn't installed, doesn't start, or makes too little progress.
         """
-        return pace.in_turn(partial(self._run, pace, words, names))
+        return pace.in_turn(partial(self._run, pace, words, names, on_files))
 
-    def _run(self, pace: TargetPace, words: Sequence[str], names: Sequence[str]) -> RcloneRun:
+    def _run(
+        self, pace: TargetPace, words: Sequence[str], names: Sequence[str], on_files: Callable[[int], None]
+    ) -> RcloneRun:
         result = RcloneRun()
         stop = _Stop(pace, self._timeout.total_seconds() * STALLED, least_speed(self._rate), result)
 
         def take(lines: list[bytes]) -> None:
             if result.take(lines):
                 stop.renew()
+                on_files(result.files_done)
 
         try:
             ended = run_program(
