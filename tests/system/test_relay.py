@@ -189,6 +189,13 @@ def test_the_sandbox_has_store_and_datasets_read_only(service):
     assert service.rig.show(RELAY, "CPUWeight") == "idle"
 
 
+def test_every_relay_is_idle_beside_the_daemon_and_the_boot_waits_for_none(service):
+    """In the same slice as the plain daemon, or as that of the named ones: systemd has a say in both."""
+    named = RELAY.replace(".", "@left.")
+    assert [service.rig.show(unit, "Slice") for unit in (RELAY, named)] == ["system.slice"] * 2
+    assert not {RELAY, named} & set(service.rig.show("multi-user.target", "After").split())
+
+
 def test_retry_from_the_command_line_reaches_the_relay(service):
     """Root writes into the ledger, which stays the service's."""
     delivered(service, 1)

@@ -131,7 +131,11 @@ UNREADABLE = [
     [
         (UNREADABLE, ServerFailed, "rclone: a.jpg: failed to open: permission denied"),
         (UNREADABLE[:1], ServerFailed, "rclone: a.jpg: failed to open: permission denied"),
-        ([b"Failed to check: no route to host"], Unreachable, "rclone: no route to host"),
+        (
+            [b"Failed to check: no route to host"],
+            Unreachable,
+            "the network doesn't reach the server; rclone: no route to host",
+        ),
     ],
 )
 def test_a_remote_that_answers_about_some_file_is_within_reach(delivery, here, pace, monkeypatch, lines, kind, words):

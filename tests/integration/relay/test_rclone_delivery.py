@@ -340,7 +340,7 @@ def test_server_frozen_in_the_middle_of_a_file(rig, gate, server):
     with rig.start() as relay:
         gate.arm(int(traffic_of_a_delivery(rig, gate) * MIDDLE), server.freeze)
         rig.take_long(2)
-        assert "lab: rclone" in relay.wait_for("delivery_stuck")
+        assert "rclone" in relay.wait_for("delivery_stuck: lab: ")
         server.thaw()
         server.recover_from_a_cut()
         rig.ask_again()
@@ -389,7 +389,9 @@ def test_a_wrong_password_is_said_and_never_shown(rig, server):
     rig.secret.write_text(server.configuration(password=WRONG))
     rig.take(1)
     with rig.start() as relay:
-        assert "lab: rclone: " in relay.wait_for("delivery_stuck")
+        assert "lab: the server doesn't accept the account or its password; rclone: " in relay.wait_for(
+            "delivery_stuck"
+        )
         relay.stop()
     obscured = rig.secret.read_text().split("pass = ")[1].strip()
     assert not [line for line in relay.lines if "hunter2" in line or obscured in line]
@@ -423,7 +425,9 @@ def test_two_remotes_and_a_server_that_is_gone_are_independent(rig, server):
     )
     rig.take(2)
     with rig.start() as relay:
-        assert "gone: rclone: didn't find section in config file; 2 datasets wait" in relay.wait_for("delivery_stuck")
+        said = relay.wait_for("delivery_stuck")
+        assert "gone: rclone's configuration has no remote of this name; rclone: didn't find section" in said
+        assert said.endswith("; 2 datasets wait")
         check_each(rig, server, 1)
         wait_until((server.directory / "others" / "tl_1" / "timelapsed.json").exists, within=60)
         relay.stop()

@@ -7,14 +7,15 @@ from pending import taken_scans
 
 from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.relay import backlog, deliver_sink
-from plantimager.timelapse.relay.deliver_sink import FIRST_WAIT, JITTER, LONGEST_WAIT, DeliverSink
-from plantimager.timelapse.relay.delivery import Unreachable
+from plantimager.timelapse.relay.deliver_sink import BETWEEN_STATUS, FIRST_WAIT, JITTER, LONGEST_WAIT, DeliverSink
+from plantimager.timelapse.relay.delivery import Delivered, Unreachable
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import StoreView
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock
 
 MANY = 15
+MONTH = 30 * 86_400
 
 
 class Failing:
@@ -39,9 +40,18 @@ def said(monkeypatch):
     return lines
 
 
-def sink_to(directory, problem):
+class SetClock(SystemClock):
+    """A clock that a test sets forward."""
+
+    at = 0.0
+
+    def monotonic(self):
+        return self.at
+
+
+def sink_to(directory, problem, clock=None):
     """Return a sink of a target that fails, for which one dataset waits."""
-    host = SinkHost(lambda _: directory, SystemClock(), threading.Event(), lambda: None)
+    host = SinkHost(lambda _: directory, clock or SystemClock(), threading.Event(), lambda: None)
     ledgers = Ledger(directory / "lab.ledger"), Ledger(directory / "removed")
     sink = DeliverSink("lab", DeliverTarget(), Failing(problem), ledgers[0], host, ledgers[1])
     sink.update(StoreView(taken_scans(1)))
@@ -68,6 +78,54 @@ def test_waits_grow_to_ten_minutes_and_differ_between_rigs(tmp_path, monkeypatch
             assert least <= wait <= least + JITTER
     assert not {*waits["one"]} & {*waits["other"]}
     assert [word for word, _ in said] == ["delivery_stuck"] * 2
+
+
+def test_after_a_month_without_a_network_all_of_it_arrives_in_order(tmp_path, monkeypatch, said):
+    """A scan an hour goes on meanwhile; the first try after it is ten minutes later at most."""
+    clock, tries, arrived = SetClock(), [], []
+    sink, host = sink_to(tmp_path, None, clock)
+
+    def deliver(shipment):
+        tries.append(clock.at)
+        if clock.at < MONTH:
+            raise Unreachable("no route to host")
+        shipment.begin()
+        arrived.append(shipment.scan.slot)
+        return Delivered("file", 1, 1, 1, "0" * 64)
+
+    def sleep(_, seconds):
+        before, clock.at = clock.at, clock.at + seconds
+        if before // 3600 != clock.at // 3600:
+            sink.update(StoreView(taken_scans(1 + int(clock.at // 3600))))
+
+    monkeypatch.setattr(sink._delivery, "deliver", deliver)
+    monkeypatch.setattr(sink._latest, "wait_until", sleep)
+    monkeypatch.setattr(sink._latest, "wait", lambda *_: host.stop.set())
+    sink.run()
+    assert arrived == [*range(MONTH // 3600 + 1)]
+    assert min(tried for tried in tries if tried >= MONTH) <= MONTH + LONGEST_WAIT + JITTER
+    assert [word for word, _ in said] == ["delivery_stuck", "delivery_resumed", *["delivered"] * len(arrived)]
+    assert (sink.status.delivered, sink.status.waiting, sink.status.trouble) == (len(arrived), 0, "")
+
+
+def test_what_is_on_its_way_is_in_the_status_until_it_is_there(tmp_path, monkeypatch, said):
+    """A dataset of a slow network takes hours, in which nothing else changes."""
+    sink, host = sink_to(tmp_path, None)
+    shown = []
+
+    def deliver(shipment):
+        for done in range(2):
+            sink._shown_at = -BETWEEN_STATUS  # a second later
+            shipment.progress(done, 20)
+            shown.append(sink.status)
+        return Delivered("file", 20, 20, 5, "0" * 64)
+
+    monkeypatch.setattr(sink._delivery, "deliver", deliver)
+    monkeypatch.setattr(sink._latest, "wait", lambda *_: host.stop.set())
+    sink.run()
+    assert [status.sending for status in shown] == [f"sending tl_0: {done} of 20 files" for done in range(2)]
+    assert f"sending tl_0: 1 of 20 files ({sink.name})" in shown[-1].describe(host.clock.now())
+    assert sink.status.sending == ""
 
 
 def test_a_disk_that_fails_is_named_in_words(tmp_path, monkeypatch, said):

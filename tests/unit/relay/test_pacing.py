@@ -153,6 +153,18 @@ def test_what_every_scan_cuts_off_is_reported_once_and_goes_on(host):
     assert "polite = false" in told[0]
 
 
+def test_what_gets_further_before_each_scan_is_not_reported(host):
+    """As a run that brings some files of a dataset each time."""
+    cuts, told = [True] * 5 + [False], []
+
+    def act():
+        if cuts.pop(0):
+            raise Interrupted(got_further=True)
+
+    TargetPace(host.clock, host.stop, is_scanning=lambda: False, report=told.append).in_turn(act)
+    assert (cuts, told) == ([], [])
+
+
 def test_a_turn_that_needs_time_comes_before_no_slot(host):
     """A scan without pictures at a server makes its list of all scans fail: none is begun just before a slot."""
     waits = [3.0, 2.0, 100.0, 99.0]

@@ -19,6 +19,19 @@ class Client:
         return None
 
 
+class Taking(Client):
+    """It takes all."""
+
+    def create(self, _dataset):
+        return True
+
+    def upload(self, *_):
+        return ""
+
+    def has_same(self, *_, **__):
+        return True
+
+
 class Begun(Exception):
     """As far as these tests go."""
 
@@ -40,3 +53,14 @@ def test_a_slow_first_picture_wishes_for_twice_its_time(monkeypatch, rate, expec
     with pytest.raises(Begun):
         deliver_dataset(Client(), dataset, Shipment(Path(), None, {}, pace, begin), by_length=False)
     assert asked == [expected]
+
+
+def test_the_pictures_that_are_there_are_told_before_each():
+    """A status of a slow network says how far it is."""
+    told = []
+    pictures = [OutgoingFile(str(n), Path(f"{n}.png"), "png", 1, "", {}) for n in range(3)]
+    pace = TargetPace(SystemClock(), threading.Event())
+    shipment = Shipment(Path(), None, {}, pace, progress=lambda *counts: told.append(counts))
+    dataset = OutgoingDataset("tl_0", {}, tuple(pictures), "", 0)
+    assert deliver_dataset(Taking(), dataset, shipment, by_length=True)[0] == 3
+    assert told == [(0, 3), (1, 3), (2, 3)]

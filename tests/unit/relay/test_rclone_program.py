@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from plantimager.timelapse.drivers.programs.run import ProgramExit
 from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import Unreachable
-from plantimager.timelapse.relay.pacing import TargetPace
+from plantimager.timelapse.relay.pacing import MANY_CUTS, TargetPace
 from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Rclone, RcloneRun, _Stop
 from plantimager.timelapse.support.clock import SystemClock
 
@@ -37,7 +38,7 @@ def rclone():
     [
         (
             '2026/11/26 21:34:17 Failed to create file system for "lab:x": dial tcp 127.0.0.1:9: connection refused',
-            "rclone: dial tcp 127.0.0.1:9: connection refused",
+            "nothing answers at the address of the server; rclone: dial tcp 127.0.0.1:9: connection refused",
         ),
         (
             '{"level":"error","msg":"disk full","object":"0.jpg","objectType":"*sftp.Object"}',
@@ -59,6 +60,31 @@ def test_the_last_message_is_the_reason(rclone, line, reason):
     run = RcloneRun()
     run.take([line.encode()])
     assert rclone.in_words(run.reason) == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("dial tcp: lookup lab.example.org on 127.0.0.53:53: no such host", "no address is found for the server's"),
+        ("dial tcp 192.0.2.7:443: connect: network is unreachable", "the network doesn't reach the server"),
+        ("dial tcp 192.0.2.7:443: connect: no route to host", "the network doesn't reach the server"),
+        ("NewFs: couldn't connect SSH: ssh: handshake failed: knownhosts: key mismatch", "the server's key is not the"),
+        ("couldn't connect SSH: ssh: handshake failed: ssh: unable to authenticate", "the server doesn't accept the"),
+        ("read metadata failed: Unauthorized: 401 Unauthorized", "the server doesn't accept the account"),
+        ("AccessDenied: Access Denied status code: 403", "the server doesn't allow this account"),
+        ("0.jpg: Failed to copy: Insufficient Storage: 507 Insufficient Storage", "the target has no room left"),
+        ("0.jpg: Failed to copy: write: no space left on device", "the target has no room left"),
+        ("Failed to copy: googleapi: Error 403: quotaExceeded", "the target has no room left"),
+        ("dial tcp 192.0.2.7:443: i/o timeout", "the server doesn't answer in time"),
+        ("context deadline exceeded", "the server doesn't answer in time"),
+        ("didn't find section in config file", "rclone's configuration has no remote of this name"),
+        ("error reading destination directory: directory not found", "it isn't there"),
+    ],
+)
+def test_a_usual_trouble_is_said_in_our_words_with_those_of_rclone_behind(rclone, said, words):
+    """A person at a rig knows no words of Go's libraries; whoever searches for them finds them."""
+    assert rclone.in_words(said).startswith(words)
+    assert rclone.in_words(said).endswith(f"; rclone: {said}")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +151,33 @@ def test_an_rclone_that_never_ends_is_ended(tmp_path, monkeypatch, program):
     rclone = Rclone(Secret(tmp_path, "[a]"), timedelta(seconds=0.3), None)
     with pytest.raises(Unreachable, match=r"rclone made (too little|no) progress"):
         rclone.run(TargetPace(SystemClock(), threading.Event()), "copy", names=[])
+
+
+@pytest.mark.parametrize(
+    ("command", "figures", "is_told"),
+    [
+        ("copy", {"transfers": 2, "checks": 5}, False),
+        ("copy", {"transfers": 0, "checks": 5, "bytes": 9}, True),
+        ("check", {"transfers": 2, "checks": 5}, True),
+    ],
+)
+def test_a_copy_that_scans_cut_off_is_told_only_where_it_brings_no_whole_file(
+    monkeypatch, rclone, command, figures, is_told
+):
+    """What it brought is there after the next scan; a comparison begins anew."""
+    runs, told, scans = [], [], []
+
+    def run_program(_, *, should_stop, on_output, **_options):
+        on_output([json.dumps({"msg": "", "stats": figures}).encode()])
+        scans.extend([True] * (len(runs) < MANY_CUTS))
+        runs.append(should_stop())
+        scans.clear()
+        return ProgramExit(0, runs[-1], b"")
+
+    monkeypatch.setattr("plantimager.timelapse.relay.rclone_program.run_program", run_program)
+    pace = TargetPace(SystemClock(), threading.Event(), is_scanning=lambda: bool(scans), report=told.append)
+    rclone.run(pace, command, names=["a.jpg"])
+    assert (len(runs), bool(told)) == (MANY_CUTS + 1, is_told)
 
 
 def test_without_the_program_its_package_is_named(rclone, monkeypatch):

@@ -43,6 +43,8 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the last dataset was delivered; ``None`` before the first."""
     oldest: Moment | None = None
     """When the oldest dataset was taken that waits; ``None`` where none waits."""
+    sending: str = ""
+    """What is on its way, and how far: ``sending col_17: 3 of 20 files``; empty where nothing is."""
     trouble: str = ""
     """Why the target gets nothing now, in words; empty where it does."""
 
@@ -66,6 +68,8 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
             parts.append(f"last worked {format_local_time(self.delivered_at, now)}")
         if self.oldest is not None:
             parts.append(f"oldest waits {format_duration(max(now - self.oldest, now - now))}")
+        if self.sending:
+            parts.append(self.sending)
         return f"{', '.join(parts)} ({one_line(f'{self.name}: {self.trouble}' if self.trouble else self.name)})"
 
 

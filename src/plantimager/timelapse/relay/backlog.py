@@ -35,6 +35,7 @@ class Backlog:
         """Why each of those was left, as it was reported; by an empty key the trouble with the ledger."""
         self._gone: list[str] = []
         self.failures_in_a_row = 0
+        self._sending = ""
 
     def refresh(self, taken: TakenScans) -> None:
         """Take up what was taken, and what the ledger says now: the thread of the control socket writes there, too."""
@@ -146,6 +147,10 @@ class Backlog:
             log_relay(RelayAction.DATASET_GONE, sentence, target=self._name)
             self._gone.clear()
 
+    def set_sending(self, words: str) -> None:
+        """Take note of what is on its way now, and how far; empty where nothing is."""
+        self._sending = words
+
     def status(self, trouble: str) -> TargetStatus:
         """Return how far the target is."""
         outcomes, removed = Counter[Outcome](), Counter[bool]()
@@ -170,6 +175,7 @@ class Backlog:
             gone=self._queue.n_gone,
             delivered_at=delivered_at,
             oldest=oldest,
+            sending=self._sending,
             trouble=trouble,
         )
 

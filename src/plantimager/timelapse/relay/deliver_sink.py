@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,7 +119,10 @@ class DeliverSink(WorksOnLatest):
             self._show(at_once=False)
             scan = self._backlog.next()
             if scan is not None:
-                self._deliver(scan, view.taken)
+                try:
+                    self._deliver(scan, view.taken)
+                finally:
+                    self._backlog.set_sending("")
                 self._show(at_once=False)
                 return
             self._backlog.report_gone()
@@ -134,6 +138,7 @@ class DeliverSink(WorksOnLatest):
             self._pace,
             lambda: self._backlog.record(scan, Outcome.BEGUN),
             was_begun=self._backlog.is_begun(scan),
+            progress=partial(self._show_progress, scan),
         )
         began, has_answered = self._host.clock.monotonic(), True
         try:
@@ -217,6 +222,10 @@ class DeliverSink(WorksOnLatest):
         if self._trouble:
             self._trouble = ""
             log_relay(RelayAction.DELIVERY_RESUMED, f"{self.name} takes datasets again", target=self.name)
+
+    def _show_progress(self, scan: TakenScan, done: int, of: int) -> None:
+        self._backlog.set_sending(f"sending {scan.scan_id}: {done} of {format_count(of, 'file')}")
+        self._show(at_once=False)
 
     def _show(self, *, at_once: bool = True) -> None:
         """Let the status be shown; with many datasets in a row not for each, since all are counted."""

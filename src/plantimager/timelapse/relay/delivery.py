@@ -44,6 +44,8 @@ class Shipment(Struct, frozen=True):
     """Called before the target gets something of it."""
     was_begun: bool = False
     """Whether it was called for this dataset in an earlier delivery."""
+    progress: Callable[[int, int], None] = lambda _done, _of: None
+    """Called now and then with the files that were sent, and those to send in all."""
 
 
 class Delivered(Struct, frozen=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, cast
 
@@ -26,15 +25,21 @@ PIECE: Final = 1 << 16
 LOOK: Final = 1.0
 """Seconds between two looks whether something may be sent."""
 MANY_CUTS: Final = 3
-"""Times that scans cut the same off until that is reported: from the second on it had all the time between two."""
+"""Times that scans cut the same off, no further each time, until that is reported: from the second on it had all the
+time between two."""
 TOO_LONG: Final = (
-    "what is sent at once takes longer than the time between two scans, and is cut off by each;"
+    "what is sent or read back at once takes longer than the time between two scans, and is cut off by each;"
     " write polite = false, and max_rate to leave the scans room"
 )
 
 
 class Interrupted(TimelapsedError):
     """A delivery was cut off here, because a scan began or the relay stops; it is done again."""
+
+    def __init__(self, *message: object, got_further: bool = False) -> None:
+        """``got_further`` says that a part of it was done, and isn't done again."""
+        super().__init__(*message)
+        self.got_further = got_further
 
 
 class TargetPace:
@@ -113,9 +118,10 @@ class TargetPace:
         n_cuts = 0
         while self._waits:
             self.wait_for_turn()
-            with suppress(Interrupted):
+            try:
                 return act()
-            n_cuts += 1
+            except Interrupted as cut:
+                n_cuts = 0 if cut.got_further else n_cuts + 1
             if n_cuts == MANY_CUTS and not self.stop.is_set():
                 self._report(TOO_LONG)
         self.check()

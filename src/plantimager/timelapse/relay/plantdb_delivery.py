@@ -117,7 +117,8 @@ def deliver_dataset(
             present = _files_of_ours(client, dataset, there, was_begun=True)
             others = int(not _has(there, dataset.metadata))
     sent = 0
-    for file in dataset.files:
+    for done, file in enumerate(dataset.files):
+        shipment.progress(done, len(dataset.files))
         objection = ""
         if file.file_id not in present:
             objection = client.upload(dataset.scan_id, file, partial(pace.open_paced, file))

@@ -14,6 +14,7 @@ from unicodedata import normalize
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import RECEIPT, load_receipt
 from plantimager.timelapse.relay.delivery import LOST, Delivered, ServerFailed, TargetRefused, Unreachable
+from plantimager.timelapse.relay.pacing import PIECE
 from plantimager.timelapse.relay.rclone_program import NOT_HASHED, Rclone
 from plantimager.timelapse.relay.sealed_dataset import (
     MIGRATED,
@@ -24,7 +25,7 @@ from plantimager.timelapse.relay.sealed_dataset import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from plantimager.timelapse.relay.credentials import Secret
     from plantimager.timelapse.relay.delivery import Shipment
@@ -111,7 +112,7 @@ class _Copy:
 
     def __init__(self, rclone: Rclone, shipment: Shipment, remote: str, *, by_length: bool) -> None:
         self._rclone, self._remote, self._by_length = rclone, remote, by_length
-        self._run = partial(rclone.run, shipment.pace)
+        self._run, self._progress = partial(rclone.run, shipment.pace), shipment.progress
         self._directory, self._places = shipment.directory, (str(shipment.directory), remote)
 
     def has_still(self, names: Sequence[str], digest: str) -> bool:
@@ -198,9 +199,12 @@ class _Copy:
         return (ServerFailed if has_answered else Unreachable)(self._rclone.in_words(run.reason_of(name)))
 
     def _is_beginning(self, name: str, size: int, digest: str) -> bool:
+        left, hashed = size, hashlib.sha256()
         with (self._directory / name).open("rb") as file:
-            content = file.read(size)
-            return bool(file.read(1)) and hashlib.sha256(content).hexdigest() == digest
+            while piece := file.read(min(left, PIECE)):
+                hashed.update(piece)
+                left -= len(piece)
+            return bool(file.read(1)) and hashed.hexdigest() == digest
 
     def send_compared(self, names: Sequence[str], cut_off: Collection[str]) -> None:
         """Copy files that are not there, or ``cut_off``, and compare them; what fails by its connection once more.
@@ -228,4 +232,9 @@ class _Copy:
     def _send(self, names: Sequence[str], *words: str) -> RcloneRun | None:
         if not names:
             return None
-        return self._run("copy", *self._places, "--checksum", *words, names=names)
+        return self._run("copy", *self._places, "--checksum", *words, names=names, on_files=self._show_progress(names))
+
+    def _show_progress(self, names: Sequence[str]) -> Callable[[int], None]:
+        """Return what is called with the files of a copy that are done; the receipt, which goes by itself, is none."""
+        of = len(names)
+        return lambda done: self._progress(min(done, of), of) if names != [RECEIPT] else None

@@ -1,4 +1,4 @@
-"""One run of the program rclone: its log in our words, its end where it makes no progress or may send nothing."""
+"""One run of the program rclone: usual troubles in our words, its end where it moves nothing or may send nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from plantimager.timelapse.relay.credentials import Secret
     from plantimager.timelapse.relay.pacing import TargetPace
@@ -36,6 +36,25 @@ STALLED: Final = 2
 
 NOT_HASHED: Final = re.compile(r"hashes could not be checked|not using a hash")
 _NO_HASHES: Final = re.compile(r"not using a hash")
+
+USUAL: Final = {
+    re.compile(pattern, re.IGNORECASE): words
+    for pattern, words in {
+        "no such host|name resolution": "no address is found for the server's name",
+        "connection refused": "nothing answers at the address of the server",
+        "network is unreachable|no route to host": "the network doesn't reach the server",
+        "knownhosts|host key|key is unknown": "the server's key is not the one that is known of it",
+        r"unable to authenticate|unauthori[sz]ed|invalid_grant|InvalidAccessKeyId|SignatureDoesNotMatch": (
+            "the server doesn't accept the account or its password"
+        ),
+        "forbidden|access ?denied|SSH_FX_PERMISSION_DENIED": "the server doesn't allow this account to do it",
+        "no space left|insufficient storage|quota ?exceeded|quota has been|over quota": "the target has no room left",
+        "timed? ?out|timeout|deadline exceeded": "the server doesn't answer in time",
+        "find section in config": "rclone's configuration has no remote of this name",
+        "(directory|object|bucket) (was )?not found|404 not found|NoSuchBucket": "it isn't there",
+    }.items()
+}
+"""What rclone and its libraries say of usual troubles, and what is said before that; the first one counts."""
 
 _PREAMBLE: Final = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:[A-Z]+ *: )?")
 _FILE_SYSTEM: Final = re.compile(r'^Failed to (?:create file system for "[^"]*"|[a-z]+(?: with \d+ errors)?): ')
@@ -61,19 +80,28 @@ class RcloneRun:
         """Whether a message is about one file: then the remote itself is within reach."""
         self.moved = 0
         """Bytes, up to now."""
-        self.files_done = 0
+        self.files_sent = self.files_checked = 0
         self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
 
     def take(self, lines: Iterable[bytes]) -> bool:
         """Take lines of output; return whether they show progress."""
-        before = self.moved, self.files_done, len(self.verdicts)
+        before = self._progress
         for line in lines:
             text = line.decode(errors="surrogateescape")
             if text[1:2] == " " and text[:1] in "=+*!-":
                 self.verdicts[text[2:]] = text[0]
             else:
                 self._take_message(text)
-        return before != (self.moved, self.files_done, len(self.verdicts))
+        return before != self._progress
+
+    @property
+    def _progress(self) -> tuple[int, int, int]:
+        return self.moved, self.files_done, len(self.verdicts)
+
+    @property
+    def files_done(self) -> int:
+        """Files that were sent, or compared."""
+        return self.files_sent + self.files_checked
 
     def _take_message(self, text: str) -> None:
         try:
@@ -85,8 +113,9 @@ class RcloneRun:
             return
         if isinstance(stats, dict):
             counts = (stats.get(name) for name in ("bytes", "checks", "transfers"))
-            self.moved, *files = (count if isinstance(count, int) else 0 for count in counts)
-            self.files_done = sum(files)
+            self.moved, self.files_checked, self.files_sent = (
+                count if isinstance(count, int) else 0 for count in counts
+            )
         elif isinstance(message.get("msg"), str):
             about = message.get("object")
             is_file = isinstance(about, str) and str(message.get("objectType")).endswith(".Object")
@@ -123,8 +152,10 @@ class Rclone:
         self.has_hashes = True
         """Whether the remote may have some, by what rclone has said until now."""
 
-    def run(self, pace: TargetPace, *words: str, names: Sequence[str]) -> RcloneRun:
-        """Run a command on some files, to its end.
+    def run(
+        self, pace: TargetPace, *words: str, names: Sequence[str], on_files: Callable[[int], None] = lambda _: None
+    ) -> RcloneRun:
+        """Run a command on some files, to its end; ``on_files`` is called with those that are done.
 
         Raises
         ------
@@ -133,15 +164,18 @@ class Rclone:
         Unreachable
             rclone isn't installed, doesn't start, or makes too little progress.
         """
-        return pace.in_turn(partial(self._run, pace, words, names))
+        return pace.in_turn(partial(self._run, pace, words, names, on_files))
 
-    def _run(self, pace: TargetPace, words: Sequence[str], names: Sequence[str]) -> RcloneRun:
+    def _run(
+        self, pace: TargetPace, words: Sequence[str], names: Sequence[str], on_files: Callable[[int], None]
+    ) -> RcloneRun:
         result = RcloneRun()
         stop = _Stop(pace, self._timeout.total_seconds() * STALLED, least_speed(self._rate), result)
 
         def take(lines: list[bytes]) -> None:
             if result.take(lines):
                 stop.renew()
+                on_files(result.files_done)
 
         try:
             ended = run_program(
@@ -157,7 +191,8 @@ class Rclone:
         except ProgramFault as problem:
             raise Unreachable(str(problem)) from None
         if stop.interruption:
-            raise Interrupted(stop.interruption)
+            # What was copied stays; a comparison begins anew.
+            raise Interrupted(stop.interruption, got_further=words[0] == "copy" and result.files_sent > 0)
         if ended.stopped:
             raise Unreachable(f"rclone made {stop.progress}, and was ended")
         self.has_hashes = self.has_hashes and not result.has_said(_NO_HASHES)
@@ -175,13 +210,17 @@ class Rclone:
         )
 
     def in_words(self, reason: str) -> str:
-        """Return a message of rclone on one line, bounded, without what its configuration keeps secret."""
+        """Return a message of rclone on one line, bounded, without what its configuration keeps secret.
+
+        Before it goes what a trouble of a usual kind is.
+        """
         for secret in self._secrets:
             reason = reason.replace(secret, "…")
         if _ENCRYPTED in reason:
             reason = f"{_ENCRYPTED}, and nobody can be asked for its password; take that off with rclone config"
         reason = one_line(_TIME_OF_DAY.sub("", _QUERY.sub(r"\1", _USER.sub("", reason))))
-        return f"rclone: {reason[:MAX_WORDS]}"
+        kind = next((f"{words}; " for pattern, words in USUAL.items() if pattern.search(reason)), "")
+        return f"{kind}rclone: {reason[:MAX_WORDS]}"
 
 
 _NO_SURPRISES: Final = {"RCLONE_CACHE_DIR": "/nonexistent", "RCLONE_SFTP_DISABLE_CONCURRENT_WRITES": "true"}

@@ -50,8 +50,8 @@ class DeliverTarget(Struct, frozen=True):
     has some; "length" asks for its length."""
     polite: Annotated[bool, Key(boolean)] = False
     """Whether nothing is sent while a scan runs. What is on its way when one begins is cut off within about a second,
-    and sent again after it; a picture that takes longer than the time between two scans never arrives then, and the
-    status says so."""
+    and sent again after it. What takes longer than the time between two scans never arrives then, and the status says
+    so: a file that is sent or read back, and with rclone all of a dataset that are read back."""
     max_rate: Annotated[int | None, Key(read_size, "size", absent="as fast as the network takes it")] = None
     """The most that is sent in a second."""
     timeout: Annotated[timedelta, Key(positive_duration, "duration")] = timedelta(seconds=60)
