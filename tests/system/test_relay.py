@@ -226,6 +226,10 @@ def test_the_relay_sees_whether_the_daemon_runs(service):
 
 
 GRACE = timedelta(seconds=60)
+LATER = timedelta(seconds=2)
+"""Far more than a relay may cost a slot, and far less than one that the daemon waits for would."""
+EACH = 3
+"""Slots in each state of the relay, whose median counts: one that something else delays is not the relay's fault."""
 
 
 def test_every_slot_is_on_time_beside_a_relay_that_is_throttled_hung_and_killed(service):
@@ -233,22 +237,26 @@ def test_every_slot_is_on_time_beside_a_relay_that_is_throttled_hung_and_killed(
     delivered(service, 1)
     throttled = TARGET.replace("polite = true", 'max_rate = "0.002 MB"')
     service.configure(configuration() + throttled)
-    service.rig.run("systemctl", "restart", RELAY)
-    service.define("timely", n_shots=9, interval="3s", grace=int(GRACE.total_seconds()))
+    service.rig.run("systemctl", "stop", RELAY)
+    changes = [["start", "--no-block"], ["kill", "--signal=STOP"], ["kill", "--signal=KILL"]]
+    n_shots = EACH * (len(changes) + 1)
+    service.define("timely", n_shots=n_shots, interval="3s", grace=int(GRACE.total_seconds()))
     service.systemctl("reload")
-    service.wait_for("scan_succeeded", "TIMELAPSE_ID=timely", "SLOT=1")
-    service.rig.run("systemctl", "kill", "--signal=STOP", RELAY)
-    service.wait_for("scan_succeeded", "TIMELAPSE_ID=timely", "SLOT=4")
-    service.rig.run("systemctl", "kill", "--signal=KILL", RELAY)
+    for number, words in enumerate(changes, start=1):
+        service.wait_for("scan_succeeded", "TIMELAPSE_ID=timely", f"SLOT={number * EACH - 1}")
+        service.rig.run("systemctl", *words, RELAY)
     service.wait_for("timelapse_completed", "TIMELAPSE_ID=timely")
     store = service.read()
     records = [(record["status"], record["started_at"]) for record in store["scans"]]
-    assert [status for status, _ in records] == ["succeeded"] * 9
+    assert [status for status, _ in records] == ["succeeded"] * n_shots
     times = zip(store["schedule_times"], (started for _, started in records), strict=True)
     lateness = [datetime.fromisoformat(started) - datetime.fromisoformat(scheduled) for scheduled, started in times]
-    assert max(lateness) < GRACE
+    alone, *beside = (sorted(lateness[first : first + EACH])[EACH // 2] for first in range(0, n_shots, EACH))
+    assert max(beside) < alone + LATER
     service.rig.run("systemctl", "start", RELAY)
-    service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered", "TIMELAPSE_ID=timely", "SLOT=8")
+    service.rig.wait_for_entry(
+        f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered", "TIMELAPSE_ID=timely", f"SLOT={n_shots - 1}"
+    )
 
 
 @pytest.mark.skipif(RCLONE is None, reason="rclone is not installed")
