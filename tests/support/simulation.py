@@ -241,6 +241,8 @@ class World:
     """Whether the wall clock was ever set, or wrong at a boot."""
     lost_lines = False
     """Whether the daemon was killed between a save and the lines about it."""
+    least_grace = timedelta.max
+    """The shortest grace period that the timelapse has had: an amendment may make it longer."""
     forgetful = False
     """Whether a run ended while the store could not be written: it may be older than the ledger."""
 
@@ -685,8 +687,8 @@ class Life:
         world.prepares, world.saves = iter(()), iter(())
         world.plugged_at, world.pulled_at = world.truth, None
         self.move_datasets_back()
-        if self.timelapse is not None and self.timelapse.pause is not None:
-            self.resume()
+        if self.is_asked_to_pause or (self.timelapse is not None and self.timelapse.pause is not None):
+            self.resume()  # also where the daemon has yet to read that it is to pause
         self._note_calm()
 
     def _note_calm(self) -> None:
@@ -849,12 +851,15 @@ class Life:
             is_cut_off = record.status is RecordStatus.INTERRUPTED
             if slot < timelapse.next_idx and (is_cut_off or record.reason in closed_by_clock):
                 late = now - timelapse.schedule_times[slot]
-                assert late > max(timelapse.grace, MINIMUM_GRACE), f"slot {slot} could be taken after all"
+                grace = max(min(timelapse.grace, self.world.least_grace), MINIMUM_GRACE)
+                assert late > grace, f"slot {slot} could be taken after all"
 
     def looks_after(self, timelapse: TimeLapse) -> None:
         """Check the next value, which is about to be saved."""
         self.will_act()
         before, self.seen = self.seen, timelapse
+        is_other = before is not None and before.id != timelapse.id
+        self.world.least_grace = min(timelapse.grace, timedelta.max if is_other else self.world.least_grace)
         self.fold.follow(timelapse)
         for slot in range(timelapse.next_idx):
             assert _is_done(timelapse.records.get(slot)), f"slot {slot} was left behind without a final record"
