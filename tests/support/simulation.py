@@ -687,9 +687,20 @@ class Life:
         world.prepares, world.saves = iter(()), iter(())
         world.plugged_at, world.pulled_at = world.truth, None
         self.move_datasets_back()
-        if self.is_asked_to_pause or (self.timelapse is not None and self.timelapse.pause is not None):
-            self.resume()  # also where the daemon has yet to read that it is to pause
+        if self.is_asked_to_pause or self.pause[1] is not None:
+            self._insist_on_resume()  # also where the daemon has yet to read the store, or that it is to pause
         self._note_calm()
+
+    def _insist_on_resume(self) -> None:
+        """Have the pause ended; look a minute later whether it is: that is refused while the clock isn't trusted."""
+        self.resume()
+
+        def look() -> None:
+            held = self.timelapse
+            if self.pause[1] is not None if held is None else pause_at(held, self.clock.now()) is not None:
+                self._insist_on_resume()
+
+        self.clock.at(MINUTE, look)
 
     def _note_calm(self) -> None:
         """Note from when on nothing disturbs the rig, and which slots are closed by then for good."""
