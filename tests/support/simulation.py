@@ -249,6 +249,8 @@ class World:
     """Whether the wall clock was ever set, or wrong at a boot."""
     lost_lines = False
     """Whether the daemon was killed between a save and the lines about it."""
+    least_grace = timedelta.max
+    """The shortest grace period that the timelapse has had: an amendment may make it longer."""
     forgetful = False
     """Whether a run ended while the store could not be written: it may be older than the ledger."""
 
@@ -653,8 +655,7 @@ class Life:
             name=self.timelapse.id,
             times=f'mode = "interval"\ninterval = {every.total_seconds():g}\nn_shots = {n}\n'
             f'start_at = "{start.isoformat()}"',
-            warmup="1s", standby_threshold="60s", retries=0, policy="skip_scan",
-            grace=format_exact_duration(self.timelapse.grace),  # what is late by another one is late for good
+            warmup="1s", standby_threshold="60s", grace="2min", retries=0, policy="skip_scan",
         )  # fmt: skip
         asked = Asked()
         asked.request = Request("amend", {}, "anna", asked.answers.append, [text.encode()])
@@ -711,16 +712,18 @@ class Life:
         world.prepares, world.saves = iter(()), iter(())
         world.plugged_at, world.pulled_at = world.truth, None
         self.move_datasets_back()
-        self._resume_at_last()
+        if self.is_asked_to_pause or self.pause[1] is not None:
+            self._insist_on_resume()  # also where the daemon has yet to read the store, or that it is to pause
         self._note_calm()
 
-    def _resume_at_last(self) -> None:
-        """Resume, also a pause that was asked for this very moment, and again until the clock is trusted."""
-        asked = self.resume()
+    def _insist_on_resume(self) -> None:
+        """Have the pause ended; look a minute later whether it is: that is refused while the clock isn't trusted."""
+        self.resume()
 
         def look() -> None:
-            if not asked.answers or "clock" in repr(asked.answers[-1]):
-                self._resume_at_last()
+            held = self.timelapse
+            if self.pause[1] is not None if held is None else pause_at(held, self.clock.now()) is not None:
+                self._insist_on_resume()
 
         self.clock.at(MINUTE, look)
 
@@ -884,12 +887,15 @@ class Life:
             is_cut_off = record.status is RecordStatus.INTERRUPTED
             if slot < timelapse.next_idx and (is_cut_off or record.reason in closed_by_clock):
                 late = now - timelapse.schedule_times[slot]
-                assert late > max(timelapse.grace, MINIMUM_GRACE), f"slot {slot} could be taken after all"
+                grace = max(min(timelapse.grace, self.world.least_grace), MINIMUM_GRACE)
+                assert late > grace, f"slot {slot} could be taken after all"
 
     def looks_after(self, timelapse: TimeLapse) -> None:
         """Check the next value, which is about to be saved."""
         self.will_act()
         before, self.seen = self.seen, timelapse
+        is_other = before is not None and before.id != timelapse.id
+        self.world.least_grace = min(timelapse.grace, timedelta.max if is_other else self.world.least_grace)
         self.fold.follow(timelapse)
         for slot in range(timelapse.next_idx):
             assert _is_done(timelapse.records.get(slot)), f"slot {slot} was left behind without a final record"
