@@ -321,6 +321,8 @@ def test_client_waits_longer_than_a_decision_takes_at_most():
     fits = CHECK_TIMEOUT * 3  # the check, the estimate, the notes
     archive_and_save = 2 * SAVE_TIMEOUT
     assert timedelta(seconds=DECISION_SECONDS) > reads + fits + archive_and_save
+    amends = CHECK_TIMEOUT * 4 + 3 * SAVE_TIMEOUT  # beside the loop, also the names; the configuration twice, the save
+    assert timedelta(seconds=DECISION_SECONDS) > amends
     assert DECISION_SECONDS % SILENCE_SECONDS == 0
 
 
