@@ -225,8 +225,7 @@ def test_removal_that_was_killed_is_made_good_by_the_next_installation(machine, 
         read_until(process.stdout, "here")
     assert pids(machine) == {}
     machine.path(HOOK).unlink()
-    machine.run("dpkg", "--configure", "--pending", within=INSTALL_WITHIN)
-    machine.run(*apt_install(machine, package), within=INSTALL_WITHIN)
+    machine.run(*install_file(machine, package), within=INSTALL_WITHIN)  # apt does nothing for the same version
     assert set(pids(machine)) == before
     assert not machine.path(f"/run/{PACKAGE}.stopped").exists()
 
