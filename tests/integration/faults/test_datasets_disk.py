@@ -45,7 +45,7 @@ def test_pictures_go_on_the_disk_and_never_under_it(place: Place, tmp_path) -> N
 
 @pytest.mark.system
 @pytest.mark.parametrize("is_lost", [False, True])
-@pytest.mark.parametrize("killed_before", ["digest_tree", "_move_into_place"])
+@pytest.mark.parametrize("killed_before", ["digest_tree", "move_into_place"])
 def test_page_that_the_disk_has_lost_is_noticed_though_memory_has_it(
     tmp_path, monkeypatch, killed_before, is_lost
 ) -> None:

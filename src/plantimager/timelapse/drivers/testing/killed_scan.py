@@ -28,7 +28,7 @@ class KillPoint(StrEnum):
     """The first picture is reported."""
     BEFORE_RECEIPT = "write_durably"
     BEFORE_SYNC = "sync_tree"
-    BEFORE_RENAME = "_move_into_place"
+    BEFORE_RENAME = "move_into_place"
 
 
 def scan_until_killed(
