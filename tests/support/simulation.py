@@ -1201,6 +1201,9 @@ class ScriptedRig:
         self._life.go_on_if_alive()
         if manual is not None:
             assert not self._life.daemon.keeper.is_scanning, "a person has the rig in mid-scan"
+        if call is Call.PREPARE:
+            timelapse = self._life.timelapse
+            assert timelapse is None or pause_at(timelapse, self._clock.now()) is None, "the rig is prepared in a pause"
         self._calls.append((driver, call, request, manual))
         if self.monitor is None:
             self._next()
@@ -1250,8 +1253,6 @@ class ScriptedRig:
         elif call in self._world.hangs:
             self._behaviour = Behaviour(takes=None, progress=None, stops_in=None)
         elif call is Call.PREPARE:
-            timelapse = self._life.timelapse
-            assert timelapse is None or pause_at(timelapse, self._clock.now()) is None, "the rig is prepared in a pause"
             self._behaviour = dataclasses.replace(self._behaviour, problem=next(self._world.prepares, None))
 
     def _finish(self, driver, request) -> None:

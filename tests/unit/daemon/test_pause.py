@@ -62,6 +62,31 @@ def test_slots_that_fell_due_in_a_pause_are_not_taken_where_it_ends_during_a_sca
     assert [words.split(";")[0] for words in world.said("pause_ended")] == ["tl: by ben"]
 
 
+def test_second_pause_in_a_scan_forgets_no_slot_of_the_first(rig):
+    """What fell due between the two is skipped as well: a person is in the rig."""
+    world = rig()
+    world.behaviour = lambda _: Behaviour(takes=25 * MINUTE, progress=10 * SECOND)
+    world.define(every=EVERY, start=MINUTE, n=4, grace=HOUR)
+    world.live(
+        (2 * MINUTE, pause_for()), (13 * MINUTE, Life.resume), (14 * MINUTE, pause_for()), (15 * MINUTE, Life.resume)
+    )
+    assert world.reasons()[:3] == [None, Reason.PAUSED, None]
+
+
+def test_pause_that_begins_by_a_clock_that_is_ahead_holds_when_that_is_set_right(rig):
+    """Slots that fall due in it are skipped at their time, as others are."""
+    world = rig()
+    world.define(every=EVERY, start=NONE, n=8)
+    world.live(
+        (MINUTE, lambda life: life.shift(35 * MINUTE)),
+        (2 * MINUTE, pause_for()),
+        (3 * MINUTE, lambda life: life.shift(-35 * MINUTE)),
+        (EVERY + 20 * SECOND, Life.resume),
+    )
+    assert world.reasons() == [None, Reason.PAUSED, *[None] * 6]
+    assert world.stored().last_pause.since < world.stored().last_pause.until
+
+
 def test_pause_goes_on_when_a_clock_that_was_ahead_is_set_right(rig):
     """A person is in the rig until the end that was said."""
     world = rig()

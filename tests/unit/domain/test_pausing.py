@@ -26,7 +26,6 @@ def reasons(value):
 def test_slots_that_fall_due_in_a_pause_are_skipped_at_their_time_and_no_others():
     """The one at its beginning is in it, the one at its end is not: that can be taken."""
     paused = begin_pause(timelapse(5), at(1), "anna", at(3))
-    assert keep_pause(paused, at(0, 1799)) is paused
     one = keep_pause(paused, at(1))
     assert (reasons(one), one.next_idx, one.pause) == ({0: Reason.PAUSED, 1: Reason.PAUSED}, 2, paused.pause)
     assert one.records[1].error == {"type": "paused", "msg": "paused by anna"}

@@ -49,10 +49,10 @@ def describe_pause(pause: Pause) -> str:
 def begin_pause(timelapse: TimeLapse, at: datetime, who: str, until: datetime | None) -> TimeLapse:
     """Return the value after *paused*: an attempt that runs goes on. Another pause takes the place of the one before.
 
-    So its end can be changed; it began when the first one did.
+    So its end can be changed; it began when the first one did, also where that one ended in the scan that is under way.
     """
     check_transition(timelapse.state, Trigger.PAUSED)
-    before = pause_at(timelapse, at)
+    before = timelapse.pause if timelapse.state is TimeLapseState.RUNNING else pause_at(timelapse, at)
     pause = Pause(at if before is None else before.since, storable_text(who, MAX_REPEATED_TEXT_BYTES), until)
     return replace(timelapse, last_pause=pause)
 
@@ -77,6 +77,9 @@ def keep_pause(timelapse: TimeLapse, at: datetime) -> TimeLapse:
     pause = timelapse.last_pause
     if pause is None or timelapse.state is not TimeLapseState.SCHEDULED:
         return timelapse
+    if at < pause.since and not pause.is_over:  # it began by a clock that was ahead
+        pause = replace(pause, since=at)
+        timelapse = replace(timelapse, last_pause=pause)
     has_ended = bool(pause.ended_by) or (pause.until is not None and pause.until <= at)
     if pause.is_over and has_ended:
         return timelapse
