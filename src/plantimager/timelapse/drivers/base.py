@@ -1,7 +1,7 @@
 """The contract between the daemon and a rig.
 
-The daemon calls a driver on one thread (the *rig thread*), one call at a time. `ScannerDriver.recover` and
-`ScannerDriver.check` may come from another thread, while the rig thread makes no call. A driver never sees the store,
+The daemon calls a driver on one thread (the *rig thread*), one call at a time. `ScannerDriver.recover` may come from
+another thread, while the rig thread makes no call; `ScannerDriver.check` at any time. A driver never sees the store,
 APScheduler or the daemon's environment: everything that it needs is in its options and in the `ScanRequest`.
 """
 
