@@ -251,6 +251,8 @@ class World:
     """Whether the daemon was killed between a save and the lines about it."""
     least_grace = timedelta.max
     """The shortest grace period that the timelapse has had: an amendment may make it longer."""
+    judged = 0
+    """How many slots were due after the faults had stopped."""
     forgetful = False
     """Whether a run ended while the store could not be written: it may be older than the ledger."""
 
@@ -298,9 +300,9 @@ class World:
         """When each timelapse was accepted, by true time."""
         self.closed_before: set[tuple[str, int]] = set()
         """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
+        self.closed_in_pause: set[tuple[str, int]] = set()
+        """Timelapse and slot of what was skipped in a pause, for which the rig hadn't been ready before."""
         self.lives: list[Life] = []
-        self.judged = 0
-        """How many slots were due after the faults had stopped."""
 
     # Its files
 
@@ -885,7 +887,8 @@ class Life:
         closed_by_clock = (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
         for slot, record in timelapse.records.items():
             is_cut_off = record.status is RecordStatus.INTERRUPTED
-            if slot < timelapse.next_idx and (is_cut_off or record.reason in closed_by_clock):
+            is_given_up = (timelapse.id, slot) in self.world.closed_in_pause
+            if slot < timelapse.next_idx and not is_given_up and (is_cut_off or record.reason in closed_by_clock):
                 late = now - timelapse.schedule_times[slot]
                 grace = max(min(timelapse.grace, self.world.least_grace), MINIMUM_GRACE)
                 assert late > grace, f"slot {slot} could be taken after all"
@@ -956,6 +959,8 @@ class Life:
         """Check that a skipped slot was late, and that the clock is its reason only if it was set over the slot."""
         if record.reason is Reason.PAUSED:
             self._look_at_paused(timelapse, record)
+        if record.reason is Reason.RIG_NOT_READY and self.paused_by is not None:
+            self.world.closed_in_pause.add((timelapse.id, record.slot))
         if record.reason not in (Reason.MISSED, Reason.CLOCK_MOVED):
             return
         late = self.clock.now() - timelapse.schedule_times[record.slot]
