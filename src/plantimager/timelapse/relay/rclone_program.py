@@ -47,6 +47,7 @@ USUAL: Final = {
         r"unable to authenticate|unauthori[sz]ed|invalid_grant|InvalidAccessKeyId|SignatureDoesNotMatch": (
             "the server doesn't accept the account or its password"
         ),
+        "rate ?limit|quota metric|too many requests": "the server takes no more requests for now",
         "forbidden|access ?denied|SSH_FX_PERMISSION_DENIED": "the server doesn't allow this account to do it",
         "no space left|insufficient storage|quota ?exceeded|quota has been|over quota": "the target has no room left",
         "timed? ?out|timeout|deadline exceeded": "the server doesn't answer in time",
