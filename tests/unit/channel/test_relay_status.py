@@ -63,6 +63,13 @@ def test_a_status_that_this_user_may_not_read_is_named(directory):
     assert line == f"{directory}/relay.json is for its service and root only; sudo shows it"
 
 
+def test_a_relay_that_does_not_run_sends_nothing(tmp_path):
+    """One that was killed in mid-file has left that it does."""
+    target = TargetStatus(name="lab", taken=2, delivered=1, sending="sending tl_1: 3 of 20 files")
+    write_relay_status(tmp_path, RelayStatus(pid=1, targets=(target,)))
+    assert [*describe_relay(tmp_path, AT)] == ["1 of 2 delivered (lab); the relay is not running"]
+
+
 @pytest.mark.parametrize("time", ["2026-06-22T08:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
 @pytest.mark.parametrize("field", ["delivered_at", "oldest", "worked_at", "since"])
 def test_a_status_with_a_time_that_can_not_be_shown_is_none(tmp_path, time, field):

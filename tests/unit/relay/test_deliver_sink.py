@@ -128,6 +128,28 @@ def test_what_is_on_its_way_is_in_the_status_until_it_is_there(tmp_path, monkeyp
     assert sink.status.sending == ""
 
 
+def test_nothing_is_on_its_way_while_the_next_try_is_waited_for(tmp_path, monkeypatch, said):
+    """Also where the trouble is the one before, which is told once: ten minutes long it would seem to be sent."""
+    sink, host = sink_to(tmp_path, None)
+    waiting = []
+
+    def deliver(shipment):
+        sink._shown_at = -BETWEEN_STATUS  # a second later
+        shipment.progress(3, 20)
+        raise Unreachable("connection reset")
+
+    def sleep(*_):
+        waiting.append((sink.status.sending, sink.status.trouble))
+        if len(waiting) == 2:
+            host.stop.set()
+
+    monkeypatch.setattr(sink._delivery, "deliver", deliver)
+    monkeypatch.setattr(sink._latest, "wait_until", sleep)
+    sink.run()
+    assert waiting == [("", "connection reset")] * 2
+    assert [word for word, _ in said] == ["delivery_stuck"]
+
+
 def test_a_disk_that_fails_is_named_in_words(tmp_path, monkeypatch, said):
     """Without the number of the system; it holds up nothing else."""
     sink, host = sink_to(tmp_path, OSError(5, "Input/output error", "/srv/0.jpg"))

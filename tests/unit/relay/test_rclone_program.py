@@ -11,7 +11,7 @@ from plantimager.timelapse.drivers.programs.run import ProgramExit
 from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import Unreachable
 from plantimager.timelapse.relay.pacing import MANY_CUTS, TargetPace
-from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Rclone, RcloneRun, _Stop
+from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Remark, Rclone, RcloneRun, _Stop
 from plantimager.timelapse.support.clock import SystemClock
 
 CONFIGURATION = (
@@ -45,6 +45,14 @@ def rclone():
             "rclone: 0.jpg: disk full",
         ),
         (
+            '{"level":"error","msg":"corrupted on transfer","object":"images/timeout_1.jpg","objectType":"*s3.Object"}',
+            "rclone: images/timeout_1.jpg: corrupted on transfer",
+        ),
+        (
+            '{"msg":"write /t/receipt-1/a: no space left on device","object":"a","objectType":"*s3.Object"}',
+            "this host has no room left for temporary files; rclone: a: write /t/receipt-1/a: no space left on device",
+        ),
+        (
             "x509: certificate: current time 2026-11-27T08:35:51Z is before 2090-01-01T00:00:00Z",
             "rclone: x509: certificate: current time 2026-11-27 is before 2090-01-01",
         ),
@@ -75,6 +83,9 @@ def test_the_last_message_is_the_reason(rclone, line, reason):
         ("0.jpg: Failed to copy: Insufficient Storage: 507 Insufficient Storage", "the target has no room left"),
         ("0.jpg: Failed to copy: write: no space left on device", "the target has no room left"),
         ("Failed to copy: googleapi: Error 403: quotaExceeded", "the target has no room left"),
+        ("The user's Drive storage quota has been exceeded., storageQuotaExceeded", "the target has no room left"),
+        ("Quota exceeded for quota metric 'Queries', rateLimitExceeded", "the server takes no more requests"),
+        ("HTTP error 429 (429 Too Many Requests) returned", "the server takes no more requests"),
         ("dial tcp 192.0.2.7:443: i/o timeout", "the server doesn't answer in time"),
         ("context deadline exceeded", "the server doesn't answer in time"),
         ("didn't find section in config file", "rclone's configuration has no remote of this name"),
@@ -83,8 +94,8 @@ def test_the_last_message_is_the_reason(rclone, line, reason):
 )
 def test_a_usual_trouble_is_said_in_our_words_with_those_of_rclone_behind(rclone, said, words):
     """A person at a rig knows no words of Go's libraries; whoever searches for them finds them."""
-    assert rclone.in_words(said).startswith(words)
-    assert rclone.in_words(said).endswith(f"; rclone: {said}")
+    assert rclone.in_words(Remark(said)).startswith(words)
+    assert rclone.in_words(Remark(said)).endswith(f"; rclone: {said}")
 
 
 @pytest.mark.parametrize(
@@ -98,13 +109,13 @@ def test_a_usual_trouble_is_said_in_our_words_with_those_of_rclone_behind(rclone
 )
 def test_no_secret_is_repeated(rclone, said):
     """Neither of the configuration nor of a URL."""
-    words = rclone.in_words(said)
+    words = rclone.in_words(Remark(said))
     assert not [secret for secret in ("hunter2", "0bscur3d-word", "abc-tok%n") if secret in words]
 
 
 def test_a_message_is_bounded(rclone):
     """An answer of a server may be a page."""
-    assert len(rclone.in_words("x" * 10_000)) <= MAX_WORDS + len("rclone: ")
+    assert len(rclone.in_words(Remark("x" * 10_000))) <= MAX_WORDS + len("rclone: ")
 
 
 def test_lines_that_repeat_the_same_figures_are_no_progress():

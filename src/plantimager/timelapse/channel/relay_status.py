@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from plantimager.timelapse.channel.doubt import Doubt, describe_doubts
 from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
@@ -180,7 +181,11 @@ def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
         return
     except (OSError, msgspec.DecodeError):
         return
-    stopped = "" if running_daemon(relay_status_path(directory)) else "; the relay is not running"
+    stopped = ""
+    if not running_daemon(relay_status_path(directory)):
+        stopped = "; the relay is not running"
+        # It may have been killed in mid-file.
+        status = replace(status, targets=tuple(replace(target, sending="") for target in status.targets))
     yield from describe_status(status, now, stopped)
     yield from describe_removed(directory)
 

@@ -208,6 +208,7 @@ class DeliverSink(WorksOnLatest):
 
     def _report_stuck(self, state: RetryCallState) -> None:
         self._report(str(state.outcome.exception()) if state.outcome is not None else "")
+        self._show()  # with the same trouble too: nothing is on its way now
 
     def _report(self, trouble: str) -> None:
         """Report a trouble once, until there is another."""
