@@ -11,7 +11,7 @@ from plantimager.timelapse.drivers.programs.run import ProgramExit
 from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import Unreachable
 from plantimager.timelapse.relay.pacing import MANY_CUTS, TargetPace
-from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Rclone, RcloneRun, _Stop
+from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Rclone, RcloneRun, Remark, _Stop
 from plantimager.timelapse.support.clock import SystemClock
 
 CONFIGURATION = (
@@ -43,6 +43,14 @@ def rclone():
         (
             '{"level":"error","msg":"disk full","object":"0.jpg","objectType":"*sftp.Object"}',
             "rclone: 0.jpg: disk full",
+        ),
+        (
+            '{"level":"error","msg":"corrupted on transfer","object":"images/timeout_1.jpg","objectType":"*s3.Object"}',
+            "rclone: images/timeout_1.jpg: corrupted on transfer",
+        ),
+        (
+            '{"msg":"write /t/receipt-1/a: no space left on device","object":"a","objectType":"*s3.Object"}',
+            "this host has no room left for temporary files; rclone: a: write /t/receipt-1/a: no space left on device",
         ),
         (
             "x509: certificate: current time 2026-11-27T08:35:51Z is before 2090-01-01T00:00:00Z",
@@ -86,8 +94,8 @@ def test_the_last_message_is_the_reason(rclone, line, reason):
 )
 def test_a_usual_trouble_is_said_in_our_words_with_those_of_rclone_behind(rclone, said, words):
     """A person at a rig knows no words of Go's libraries; whoever searches for them finds them."""
-    assert rclone.in_words(said).startswith(words)
-    assert rclone.in_words(said).endswith(f"; rclone: {said}")
+    assert rclone.in_words(Remark(said)).startswith(words)
+    assert rclone.in_words(Remark(said)).endswith(f"; rclone: {said}")
 
 
 @pytest.mark.parametrize(
@@ -101,13 +109,13 @@ def test_a_usual_trouble_is_said_in_our_words_with_those_of_rclone_behind(rclone
 )
 def test_no_secret_is_repeated(rclone, said):
     """Neither of the configuration nor of a URL."""
-    words = rclone.in_words(said)
+    words = rclone.in_words(Remark(said))
     assert not [secret for secret in ("hunter2", "0bscur3d-word", "abc-tok%n") if secret in words]
 
 
 def test_a_message_is_bounded(rclone):
     """An answer of a server may be a page."""
-    assert len(rclone.in_words("x" * 10_000)) <= MAX_WORDS + len("rclone: ")
+    assert len(rclone.in_words(Remark("x" * 10_000))) <= MAX_WORDS + len("rclone: ")
 
 
 def test_lines_that_repeat_the_same_figures_are_no_progress():

@@ -15,7 +15,7 @@ from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import RECEIPT, load_receipt
 from plantimager.timelapse.relay.delivery import LOST, Delivered, ServerFailed, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import PIECE
-from plantimager.timelapse.relay.rclone_program import NOT_HASHED, Rclone
+from plantimager.timelapse.relay.rclone_program import NOT_HASHED, SCRATCH, Rclone
 from plantimager.timelapse.relay.sealed_dataset import (
     MIGRATED,
     DatasetRefused,
@@ -135,7 +135,7 @@ class _Copy:
 
     def _digest_there(self) -> str:
         """Return the `lasting_digest` of the receipt there; empty where that is none."""
-        with TemporaryDirectory(prefix="receipt-") as scratch:
+        with TemporaryDirectory(prefix=SCRATCH) as scratch:
             run = self._run("copy", self._places[1], scratch, names=[RECEIPT])
             try:
                 return lasting_digest(load_receipt(Path(scratch)))

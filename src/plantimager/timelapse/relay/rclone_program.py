@@ -8,7 +8,7 @@ from configparser import ConfigParser
 from configparser import Error as NoConfiguration
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from plantimager.timelapse.drivers.programs.environment import ProgramFault, ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import run_program
@@ -34,6 +34,8 @@ MAX_MESSAGES: Final = 20
 STALLED: Final = 2
 """Time-outs without progress after which rclone is ended; after one it should have given up itself."""
 
+SCRATCH: Final = "receipt-"
+"""How the name of a temporary directory of ours begins."""
 NOT_HASHED: Final = re.compile(r"hashes could not be checked|not using a hash")
 _NO_HASHES: Final = re.compile(r"not using a hash")
 
@@ -49,6 +51,7 @@ USUAL: Final = {
         ),
         "rate ?limit|quota metric|too many requests": "the server takes no more requests for now",
         "forbidden|access ?denied|SSH_FX_PERMISSION_DENIED": "the server doesn't allow this account to do it",
+        rf"/{SCRATCH}[^:]*: no space left": "this host has no room left for temporary files",
         "no space left|insufficient storage|quota ?exceeded|quota has been|over quota": "the target has no room left",
         "timed? ?out|timeout|deadline exceeded": "the server doesn't answer in time",
         "find section in config": "rclone's configuration has no remote of this name",
@@ -68,6 +71,18 @@ _OPEN_KEYS: Final = frozenset("type vendor provider region env_auth host port us
 """The keys of a remote whose values are in many messages, and no secrets."""
 
 
+class Remark(NamedTuple):
+    """What rclone has said at one time."""
+
+    words: str
+    file: str = ""
+    """The file that it is about; empty where it is about none."""
+
+    def __str__(self) -> str:
+        """Return ``0.jpg: Failed to copy``."""
+        return f"{self.file}: {self.words}" if self.file else self.words
+
+
 class RcloneRun:
     """What one run has said."""
 
@@ -82,7 +97,7 @@ class RcloneRun:
         self.moved = 0
         """Bytes, up to now."""
         self.files_sent = self.files_checked = 0
-        self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
+        self._messages: deque[Remark] = deque(maxlen=MAX_MESSAGES)
 
     def take(self, lines: Iterable[bytes]) -> bool:
         """Take lines of output; return whether they show progress."""
@@ -109,7 +124,7 @@ class RcloneRun:
             message: Any = json_text.loads(text.encode(errors="replace"))
             stats = message.get("stats")
         except (ValueError, AttributeError):
-            self._messages.append(_PREAMBLE.sub("", text))
+            self._messages.append(Remark(_PREAMBLE.sub("", text)))
             self.listed.append(text)
             return
         if isinstance(stats, dict):
@@ -121,7 +136,7 @@ class RcloneRun:
             about = message.get("object")
             is_file = isinstance(about, str) and str(message.get("objectType")).endswith(".Object")
             self.has_named_file = self.has_named_file or is_file
-            self._messages.append(f"{about}: {message['msg']}" if is_file else message["msg"])
+            self._messages.append(Remark(message["msg"], about if is_file else ""))
 
     def ended_with(self, status: int) -> Self:
         """Take the exit status."""
@@ -130,18 +145,20 @@ class RcloneRun:
 
     def has_said(self, pattern: re.Pattern[str]) -> bool:
         """Return whether a message has this in it."""
-        return any(pattern.search(message) for message in self._messages)
+        return any(pattern.search(message.words) for message in self._messages)
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> Remark:
         """The last message, which names the cause of a failure."""
         return self.reason_of("")
 
-    def reason_of(self, name: str) -> str:
+    def reason_of(self, name: str) -> Remark:
         """Return the last message about a file, else the last one of all."""
-        said = [message for message in self._messages if message.strip()]
-        said = [message for message in said if name and message.startswith(f"{name}: ")] or said
-        return _FILE_SYSTEM.sub("", said[-1]) if said else f"it ended with {self.status}"
+        said = [message for message in self._messages if message.words.strip()]
+        said = [message for message in said if name and message.file == name] or said
+        if not said:
+            return Remark(f"it ended with {self.status}")
+        return said[-1]._replace(words=_FILE_SYSTEM.sub("", said[-1].words))
 
 
 class Rclone:
@@ -210,18 +227,21 @@ class Rclone:
             *("--stats", "1s", "--stats-log-level", "NOTICE", *limit),
         )
 
-    def in_words(self, reason: str) -> str:
+    def in_words(self, message: Remark) -> str:
         """Return a message of rclone on one line, bounded, without what its configuration keeps secret.
 
-        Before it goes what a trouble of a usual kind is.
+        Before it goes what a trouble of a usual kind is; the file's name says nothing of that.
         """
+        words = self._without_secrets(message.words)
+        kind = next((f"{usual}; " for pattern, usual in USUAL.items() if pattern.search(words)), "")
+        return f"{kind}rclone: {self._without_secrets(str(message))[:MAX_WORDS]}"
+
+    def _without_secrets(self, words: str) -> str:
         for secret in self._secrets:
-            reason = reason.replace(secret, "…")
-        if _ENCRYPTED in reason:
-            reason = f"{_ENCRYPTED}, and nobody can be asked for its password; take that off with rclone config"
-        reason = one_line(_TIME_OF_DAY.sub("", _QUERY.sub(r"\1", _USER.sub("", reason))))
-        kind = next((f"{words}; " for pattern, words in USUAL.items() if pattern.search(reason)), "")
-        return f"{kind}rclone: {reason[:MAX_WORDS]}"
+            words = words.replace(secret, "…")
+        if _ENCRYPTED in words:
+            words = f"{_ENCRYPTED}, and nobody can be asked for its password; take that off with rclone config"
+        return one_line(_TIME_OF_DAY.sub("", _QUERY.sub(r"\1", _USER.sub("", words))))
 
 
 _NO_SURPRISES: Final = {"RCLONE_CACHE_DIR": "/nonexistent", "RCLONE_SFTP_DISABLE_CONCURRENT_WRITES": "true"}
