@@ -135,7 +135,6 @@ def require_whole(jpeg: bytes) -> None:
     """
     scans = _scans_of(jpeg)
     # One of several scans has data of fewer kinds, which two fillings may happen to be alike for.
-    # One of several scans has data of fewer kinds, which two fillings may happen to be alike for.
     if len({_checksum(scans, filling) for filling in _FILLINGS[: 2 if len(scans) == 1 else None]}) > 1:
         raise ValueError("its data end too early")
 
