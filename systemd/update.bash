@@ -176,6 +176,18 @@ wait_for_gap() {
         "$tools/wait-for-gap" "$ctl" "$scope" ${rig:+--rig "$rig"} || ! is_ready "$1"
 }
 
+# Starts or restarts ($1) unit $2. A relay may take an hour where others want the processor: after 5 min it is left to it.
+bring_up() {
+    local status=0
+    if [[ $2 != "$relay"* ]]; then
+        "${systemctl[@]}" "$1" "$2"
+        return
+    fi
+    timeout 5m "${systemctl[@]}" "$1" "$2" || status=$?
+    ((status != 124)) || say "$2: goes on starting; see: ${systemctl[*]} status $2"
+    ((status == 0 || status == 124))
+}
+
 # Brings environment $1 into use, and restarts services one after another; $2 and $3 as for units_to_restart. Fails if
 # one does not become ready and the environment before is in use again.
 use_environment() {
@@ -190,7 +202,7 @@ use_environment() {
         from=$(environment_of "$unit")
         is_ready "$unit" && was_ready=1 || was_ready=0
         link_environment "$1" || return
-        if "${systemctl[@]}" restart "$unit"; then
+        if bring_up restart "$unit"; then
             say "restarted: $unit"
             updated+=("$unit")
         elif ((was_ready)) && [[ $from != "$1" && -d $home/$from ]]; then
@@ -215,7 +227,7 @@ roll_back() {
             say "$unit: left running with the new version; the one before comes with its next start"
             continue
         fi
-        if "${systemctl[@]}" restart "$unit"; then
+        if bring_up restart "$unit"; then
             say "restarted: $unit, with the version before"
         else
             say "$unit: does not become ready with the version before, either; see: journalctl -u $unit"

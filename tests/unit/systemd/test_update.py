@@ -107,3 +107,28 @@ def test_way_back_to_the_version_before_puts_its_unit_files_back(home):
     assert "restarted: plant-imager-timelapsed.service, with the version before" in done.stdout
     assert (home / "ba9876543210/units" / unit.name).read_text() == "broken\n"
     assert str((home / "bin").readlink()) == f"{ENVIRONMENT}/bin"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "said"),
+    [
+        ("exit 124", "RELAY: goes on starting; see: HOME/systemctl status RELAY\nrestarted: RELAY, with the version"),
+        ("exit 1", "RELAY: does not become ready with the version before, either"),
+        ('shift; exec "$@"', "restarted: RELAY, with the version before"),
+    ],
+)
+def test_relay_is_waited_for_some_minutes(home, monkeypatch, timeout, said):
+    """It may start for an hour, in which apt would hold dpkg's lock; that it is slow brings no version back."""
+    (home / "timeout").write_text(f'#!/bin/sh\necho "$@" >> "{home}/waited"\n{timeout}\n')
+    (home / "timeout").chmod(0o755)
+    (home / "units").mkdir()
+    monkeypatch.setenv("PATH", f"{home}:{os.environ['PATH']}")
+    relay, daemon = (f"plant-imager-{name}@left.service" for name in ("timelapse-relay", "timelapsed"))
+    for name in (relay, daemon):
+        (home / "units" / name).touch()
+    (home / "state").write_text("inactive\n")  # so that no gap is waited for
+    done = update(home, "roll_back", ENVIRONMENT, relay, daemon)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(said.replace("RELAY", relay).replace("HOME", str(home)))
+    assert f"restarted: {daemon}, with the version before" in done.stdout
+    assert (home / "waited").read_text() == f"5m {home}/systemctl restart {relay}\n"
