@@ -11,11 +11,7 @@ from plantimager.timelapse.drivers.programs.run import ProgramExit
 from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import Unreachable
 from plantimager.timelapse.relay.pacing import MANY_CUTS, TargetPace
-<<<<<<< HEAD
-from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Remark, Rclone, RcloneRun, _Stop
-=======
 from plantimager.timelapse.relay.rclone_program import MAX_WORDS, Rclone, RcloneRun, Remark, _Stop
->>>>>>> n18
 from plantimager.timelapse.support.clock import SystemClock
 
 CONFIGURATION = (
