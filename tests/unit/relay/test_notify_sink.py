@@ -20,6 +20,7 @@ from plantimager.timelapse.domain.pausing import begin_pause, end_pause, keep_pa
 from plantimager.timelapse.domain.states import OnScanFailed, Reason
 from plantimager.timelapse.relay import notify_sink, outbox
 from plantimager.timelapse.relay.actions import RelayAction
+from plantimager.timelapse.relay.advice import CLOCK_ADVICE
 from plantimager.timelapse.relay.messenger import Service
 from plantimager.timelapse.relay.notify_sink import NotifySink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
@@ -376,13 +377,50 @@ def test_while_the_daemon_waits_for_its_clock_nothing_is_late_for_the_time_that_
     assert "The timelapse service waits for a clock that it can trust." in world.sent[0][2]
 
 
-@pytest.mark.parametrize(("until", "told"), [(None, []), (at(2), ["slot 2 is overdue"])])
+@pytest.mark.parametrize(("until", "told"), [(None, []), (at(2), ["the clock isn't trusted"])])
 def test_in_a_pause_a_clock_that_is_not_trusted_is_news_only_where_the_pause_has_an_end(world, until, told):
     """Nobody knows whether that has come; without one, no slot is to be taken."""
     world.value = begin_pause(timelapse(), at(0, -60), "anna", until)
     world.daemon = replace(DAEMON, clock_trusted=False)
     world.restart()
     assert [subject for _, subject in world.run(HOUR)] == told
+
+
+@pytest.mark.parametrize("pause_until", [None, at(20)], ids=["before the slot", "in a pause"])
+def test_a_clock_that_is_not_trusted_makes_no_slot_overdue_that_is_ahead(world, monkeypatch, pause_until):
+    """Neither the message, nor the journal, nor the word of its end speaks of one."""
+    lines = []
+    monkeypatch.setattr(notify_sink, "log_relay", lambda *words, **fields: lines.append((words, fields)))
+    value = history("taken")[-1]
+    world.value = value if pause_until is None else begin_pause(value, at(0, 60), "anna", pause_until)
+    world.then(6 * MINUTE, daemon=replace(DAEMON, clock_trusted=False))
+    world.then(20 * MINUTE, daemon=None)  # nobody says that it is trusted
+    world.then(22 * MINUTE, daemon=DAEMON)
+    world.run(29 * MINUTE)
+    bodies = [(subject, body.partition("\n\n")[0]) for _, subject, body in world.sent]
+    assert bodies == [
+        (
+            "bench: the clock isn't trusted",
+            (
+                "tl: the clock isn't trusted for longer than clock_wait; nothing is taken.\nSince 08:06.\n"
+                f"Taken so far: 1 of 48.\nWhat to do: {CLOCK_ADVICE}"
+            ),
+        ),
+        (
+            "bench: the clock is trusted again",
+            "The clock is trusted again.\nThe trouble began at 08:06 by the clock of then.",
+        ),
+    ]
+    words = "the clock isn't trusted for longer than clock_wait; nothing of tl is taken"
+    assert lines == [((RelayAction.OVERDUE, words), {"timelapse_id": "tl"})]
+
+
+def test_a_clock_that_is_not_trusted_any_more_when_a_pause_has_no_end_is_not_called_trusted(world):
+    """Nobody has said so."""
+    world.value = begin_pause(history("taken")[-1], at(0, 60), "anna", at(20))
+    world.then(6 * MINUTE, daemon=replace(DAEMON, clock_trusted=False))
+    world.then(20 * MINUTE, value=begin_pause(world.value, at(0, 60), "anna", None))
+    assert [subject for _, subject in world.run(2 * HOUR)] == ["the clock isn't trusted"]
 
 
 def test_a_scan_under_way_is_no_slot_that_is_too_late(world):
@@ -625,8 +663,9 @@ def test_a_pause_says_nothing_of_whether_the_rig_is_ready(world):
     world.then(MINUTE, value=waiting)
     paused = begin_pause(waiting, at(0, 600), "anna", None)
     world.then(10 * MINUTE, value=paused)
-    world.then(15 * MINUTE, value=end_pause(paused))
-    world.then(20 * MINUTE, value=taken(end_pause(paused)))
+    resumed = end_pause(paused, at(0, 900), "anna")
+    world.then(15 * MINUTE, value=resumed)
+    world.then(20 * MINUTE, value=taken(resumed))
     told = ["the rig isn't ready", "the rig is ready again"]
     assert [subject for _, subject in world.run(EVERY)] == told
     assert world.sent[1][0] == 21 * MINUTE

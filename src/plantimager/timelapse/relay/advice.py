@@ -34,3 +34,8 @@ STORE_ADVICE: Final = (
     " dmesg and copy what can be copied before anything else."
 )
 """Of a store that can't be read."""
+CLOCK_ADVICE: Final = (
+    "nothing, if the network is there. Without one, set the clock (timedatectl set-time), fit a real-time clock or a"
+    ' new battery, or set clock = "trust".'
+)
+"""Of a clock that isn't trusted."""

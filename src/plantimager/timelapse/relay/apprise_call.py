@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 READ_SECONDS: Final = 40
 """For the answer of a service that has taken the connection."""
+PARTLY: Final = "not taken by all receivers"
+"""How the problem begins where some of the receivers in one URL have the message: apprise has one answer for all."""
 MIN_SECRET: Final = 3
 """Characters of a part of a URL that is kept out of what is reported."""
 
@@ -46,13 +48,19 @@ class AppriseAnswer(Struct, frozen=True):
     """Why the message was not sent; empty where it was."""
 
 
-class _LastComplaint(logging.Handler):
+class _Log(logging.Handler):
+    """The last complaint, and whether anybody took the message: of each receiver that did, there is a line."""
+
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.text = ""
+        super().__init__(logging.INFO)
+        self.complaint, self.has_sent = "", False
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.text = record.getMessage()
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            self.complaint = text
+        elif text.startswith("Sent "):
+            self.has_sent = True
 
 
 def main() -> None:
@@ -67,15 +75,16 @@ def _answer(url: str, call: AppriseCall) -> AppriseAnswer:
 
     attach: Any = AttachMemory  # its constructor has no types
 
-    complaint = _LastComplaint()
+    log = _Log()
     logger = logging.getLogger("apprise")
-    logger.addHandler(complaint)
+    logger.setLevel(logging.INFO)
+    logger.addHandler(log)
     asset = AppriseAsset(
         app_id="timelapsed", app_desc="timelapsed", async_mode=False, storage_mode=PersistentStoreMode.MEMORY
     )
     service: NotifyBase | None = Apprise.instantiate(_with_defaults(url), asset=asset)
     if service is None:
-        return AppriseAnswer("", redact(complaint.text, url) or "no URL of apprise")
+        return AppriseAnswer("", redact(log.complaint, url) or "no URL of apprise")
     name = str(service.service_name)
     if call.subject is None:
         return AppriseAnswer(name)
@@ -84,12 +93,13 @@ def _answer(url: str, call: AppriseCall) -> AppriseAnswer:
     try:
         sent = service.notify(body=call.body, title=call.subject, notify_type=kind, body_format="text", attach=picture)
     except Exception as problem:  # noqa: BLE001 - any of a hundred services; the relay goes on
-        return AppriseAnswer(name, redact(f"{type(problem).__name__}: {problem}", url))
-    return (
-        AppriseAnswer(name)
-        if sent
-        else AppriseAnswer(name, redact(complaint.text, url) or "not taken, no reason given")
-    )
+        sent, why = False, f"{type(problem).__name__}: {problem}"
+    else:
+        why = log.complaint
+    if sent:
+        return AppriseAnswer(name)
+    why = redact(why, url) or "not taken, no reason given"
+    return AppriseAnswer(name, f"{PARTLY}: {why}" if log.has_sent else why)
 
 
 def _with_defaults(url: str) -> str:

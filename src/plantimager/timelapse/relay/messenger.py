@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.relay.apprise_call import AppriseAnswer, AppriseCall
+from plantimager.timelapse.relay.apprise_call import PARTLY, AppriseAnswer, AppriseCall
 from plantimager.timelapse.relay.credentials import read_secret
 from plantimager.timelapse.support.errors import ConfigurationError, TimelapsedError
 from plantimager.timelapse.support.text import one_line
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 PROGRAM: Final = (sys.executable, "-P", "-m", "plantimager.timelapse.relay.apprise_call")
 CREDENTIAL: Final = "notify"
 NO_ANSWER, KILLED, NO_START = "no answer within", "apprise was ended by signal", "apprise can't be started"
-UNKNOWN: Final = (NO_ANSWER, KILLED)
-"""How the problems begin with which a message may have arrived all the same."""
+UNKNOWN: Final = (NO_ANSWER, KILLED, PARTLY)
+"""How the problems begin with which a message may have arrived all the same, at least with some of its receivers."""
 MAX_REASON: Final = 200
 CHECK_SECONDS: Final = 60.0
 """For apprise to be imported, on the slowest of boards."""

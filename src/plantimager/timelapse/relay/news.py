@@ -75,6 +75,8 @@ class Trouble(Struct, frozen=True):
     """Where it is about pictures."""
     slot: int | None = None
     """The slot that is overdue, where it is about one."""
+    of_clock: bool = False
+    """Whether it is that of a clock that isn't trusted: no slot is overdue by it."""
 
 
 class Recovery(Struct, frozen=True):
@@ -84,6 +86,7 @@ class Recovery(Struct, frozen=True):
     since: datetime
     lost: int
     doubt: Doubt | None = None
+    of_clock: bool = False
 
 
 class News(Struct, frozen=True):
@@ -145,16 +148,17 @@ def find_news(
     alarms = tuple(alarm for trouble, alarm in current.items() if trouble not in still_open)
     told_instead = NotifyEvent.RIG_NOT_READY if losses else None
     gone = [trouble for trouble in still_open if trouble not in current]
-    over = [t for t in gone if t == told_instead or not _is_unknown(t, view, judgement)]
+    over = [t for t in gone if t == told_instead or not _is_unknown(t, told.open[t], view, judgement)]
     silent = OF_SLOTS if losses or not is_active else ()
     doubts = {f"{OF_PICTURES}{doubt.name}": doubt for doubt in view.doubts or () if NotifyEvent.DOUBTFUL in wanted}
     recoveries = [
-        Recovery(t, told.open[t].since, 0, doubts.get(t))
+        Recovery(t, told.open[t].since, 0, doubts.get(t), told.open[t].of_clock)
         for t in over
         if t not in silent and (t in doubts or not t.startswith(OF_PICTURES))  # else those of an earlier timelapse
     ]
     opened = {trouble: known for trouble, known in still_open.items() if trouble not in over}
-    opened |= {trouble: OpenTrouble(alarm.since) for trouble, alarm in current.items() if trouble not in opened}
+    begun = {trouble: alarm for trouble, alarm in current.items() if trouble not in opened}
+    opened |= {trouble: OpenTrouble(alarm.since, of_clock=alarm.of_clock) for trouble, alarm in begun.items()}
     known, n_lost = told.open.get(LOSSES), sum(len(loss.slots) for loss in losses)
     if known is not None and is_well and is_active:
         recoveries.append(Recovery(LOSSES, known.since, known.lost + n_lost))
@@ -250,7 +254,8 @@ def _ends_well(found: Iterable[events.Event]) -> bool:
 
 def onsets_of(view: StoreView, before: Mapping[NotifyEvent, datetime], now: datetime) -> dict[NotifyEvent, datetime]:
     """Return since when there is each trouble that no store has the beginning of; ``before`` is of the look before."""
-    said = [*said_by_daemon(view), *([NotifyEvent.OVERDUE] if view.is_stale else [])]
+    has_no_clock = view.daemon is not None and not view.daemon.clock_trusted
+    said = [*said_by_daemon(view), *([NotifyEvent.OVERDUE] if view.is_stale or has_no_clock else [])]
     return {kind: before.get(kind, now) for kind in said}
 
 
@@ -269,7 +274,11 @@ def _troubles(
     if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.state.is_active:
         following = next_to_take(timelapse)
         slot = timelapse.next_idx if following is None else following
-        yield Trouble(NotifyEvent.OVERDUE, "", "", timelapse.schedule_times[slot], slot=slot)
+        due = timelapse.schedule_times[slot]
+        if due <= now:
+            yield Trouble(NotifyEvent.OVERDUE, "", "", due, slot=slot)
+        else:  # judged by the clock alone
+            yield Trouble(NotifyEvent.OVERDUE, "", "", onsets.get(NotifyEvent.OVERDUE, now), of_clock=True)
     elif judgement.state is ScheduleState.OVERDUE and view.is_stale:
         yield Trouble(NotifyEvent.OVERDUE, STORE, view.fault, onsets.get(NotifyEvent.OVERDUE, now))
     if judgement.state is ScheduleState.WAITS_FOR_RIG and timelapse is not None and timelapse.current is not None:
@@ -303,10 +312,13 @@ def _name(alarm: Trouble) -> str:
     return f"{alarm.kind} {alarm.what}".strip()
 
 
-def _is_unknown(trouble: str, view: StoreView, judgement: Judgement) -> bool:
+def _is_unknown(trouble: str, known: OpenTrouble, view: StoreView, judgement: Judgement) -> bool:
     """Whether nothing says that a trouble is over: its witness isn't there."""
+    daemon, timelapse = view.daemon if view.daemon is not None and view.daemon.is_live else None, view.timelapse
     if trouble in (NotifyEvent.DEGRADED, NotifyEvent.DATASETS):
-        return view.daemon is None or not view.daemon.is_live
+        return daemon is None
+    if known.of_clock and (daemon is None or not daemon.clock_trusted):
+        return view.is_stale or (timelapse is not None and timelapse.state.is_active)
     if trouble == UNREADABLE:
         return view.is_stale
     if trouble == NotifyEvent.RIG_NOT_READY and view.timelapse is not None and has_found_no_rig(view.timelapse):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.news import begin_telling, find_news, next_alarm_at, onsets_of
-from plantimager.timelapse.relay.notify_text import word_news
+from plantimager.timelapse.relay.notify_text import NO_CLOCK, word_news
 from plantimager.timelapse.relay.outbox import NAME, Outbox
 from plantimager.timelapse.relay.thumbnail import Thumbnailer
 from plantimager.timelapse.relay.timed_sink import TimedSink
@@ -142,6 +142,9 @@ class NotifySink(TimedSink):
         if slot is not None and view.timelapse is not None:
             words = f"slot {slot} of {view.timelapse.id} has no record, although it should"
             log_relay(RelayAction.OVERDUE, words, timelapse_id=view.timelapse.id, slot=slot)
+        if any(alarm.of_clock for alarm in news.alarms) and view.timelapse is not None:
+            words = f"{NO_CLOCK} for longer than clock_wait; nothing of {view.timelapse.id} is taken"
+            log_relay(RelayAction.OVERDUE, words, timelapse_id=view.timelapse.id)
         self._outbox.add(message, news.told)
 
     def _make_picture(self, view: StoreView, file: str) -> bytes:

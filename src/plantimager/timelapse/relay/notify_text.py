@@ -10,7 +10,7 @@ from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.pausing import describe_pause, next_to_take
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import describe_slots, format_local_time
-from plantimager.timelapse.relay.advice import ADVICE, STORE_ADVICE
+from plantimager.timelapse.relay.advice import ADVICE, CLOCK_ADVICE, STORE_ADVICE
 from plantimager.timelapse.relay.news import LOSSES, STORE, UNREADABLE
 from plantimager.timelapse.relay.schedule_watch import describe_service
 from plantimager.timelapse.relay.told import Message
@@ -75,6 +75,7 @@ RECOVERIES: Final = {
     NotifyEvent.DOUBTFUL: "pictures are in order again",
 }
 """What is told once of the end of a trouble."""
+NO_CLOCK, CLOCK_AGAIN = "the clock isn't trusted", "the clock is trusted again"
 
 
 def word_news(news: News, view: StoreView, rig: str, now: datetime) -> Message:
@@ -168,6 +169,9 @@ def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, st
         known = [describe_service(view.daemon), *([f"{_reason(view.fault)}."] if view.is_stale else [])]
         text = _lines(what, *known, cost, _so_far(timelapse), _advice(alarm.kind))
         return f"{slot} is overdue", text
+    if alarm.of_clock and timelapse is not None:
+        what = f"{timelapse.id}: {NO_CLOCK} for longer than clock_wait; nothing is taken."
+        return NO_CLOCK, _lines(what, since, _so_far(timelapse), f"What to do: {CLOCK_ADVICE}")
     what = f"{ALARMS[alarm.kind].capitalize()}{f' ({alarm.what})' if alarm.what not in ('', STORE) else ''}"
     why, advice = _reason(alarm.why), STORE_ADVICE if alarm.what == STORE else ADVICE[alarm.kind]
     return ALARMS[alarm.kind], _lines(
@@ -177,6 +181,9 @@ def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, st
 
 def _recovery_part(recovery: Recovery, now: datetime) -> tuple[str, str]:
     trouble, _, what = recovery.trouble.partition(" ") if recovery.trouble != UNREADABLE else (UNREADABLE, "", "")
+    if recovery.of_clock:  # how long ago it was nobody knows
+        began = f"The trouble began at {format_local_time(recovery.since, now)} by the clock of then."
+        return CLOCK_AGAIN, _lines(f"{CLOCK_AGAIN.capitalize()}.", began)
     words = RECOVERIES[trouble]
     ago = format_duration(max(now - recovery.since, timedelta(0)))  # the clock may have been set back
     lasted = f"The trouble began at {format_local_time(recovery.since, now)} ({ago} ago)"

@@ -35,6 +35,8 @@ class OpenTrouble(Struct, frozen=True, omit_defaults=True):
     since: datetime
     lost: int = 0
     """Slots that it cost."""
+    of_clock: bool = False
+    """Whether it began as that of a clock that isn't trusted."""
 
 
 class Message(Struct, frozen=True, omit_defaults=True):
