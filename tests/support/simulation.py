@@ -587,7 +587,7 @@ class Life:
         timelapse = self.timelapse
         if line.action not in TRUE_WHILE or timelapse is None or line.fields.get("TIMELAPSE_ID") != timelapse.id:
             return
-        if "RETOLD" in line.fields and any(earlier.id == timelapse.id for earlier in self.world.archived()):
+        if "RETOLD" in line.fields and any(self.world.places.history.glob(f"{timelapse.id}*.json")):
             return  # it may be of that one, which has given its name back
         at = self.clock.now() - self.disk.last_took  # when it was judged; it is written when it is on disk
         for slot in line.slots:
