@@ -2,8 +2,7 @@
 
 import json
 import os
-import random
-import time
+import signal
 
 import pytest
 
@@ -98,19 +97,26 @@ def test_without_a_timelapse_or_a_daemon_there_is_nothing_to_amend(host):
 
 def test_killed_at_any_moment_the_old_schedule_is_on_disk_or_the_new_one(host):
     """Whole; and what was answered is the new one."""
-    chance = random.Random(os.getpid())
-    for n_shots in range(4, 8):
+    moments = {
+        4: lambda _: True,  # while the request is on its way
+        5: lambda _: [*host.store.parent.glob(f"{host.store.name}.*.tmp")],  # while it is saved
+        6: lambda before: host.store.stat().st_ino != before,  # right after that
+        7: lambda _: False,  # not at all
+    }
+    for n_shots, is_time in moments.items():
         with host.daemon(until="resumed:" if host.store.exists() else "idle:") as daemon:
             if n_shots == 4:
                 host.ctl("start", host.define())
                 host.wait_for(lambda store: store["next_idx"] == 1, "the first slot")
-            had = len(stored(host)["schedule_times"])
+            had, before = len(stored(host)["schedule_times"]), host.store.stat().st_ino
             pid = os.fork()
-            if not pid:  # kills it while the request is on its way
-                time.sleep(chance.uniform(0.2, 0.8))
+            if not pid:
+                while not is_time(before):
+                    pass
                 daemon.kill()
                 os._exit(0)
             done = host.ctl("amend", host.define(n_shots=n_shots))
+            os.kill(pid, signal.SIGKILL)  # its moment may have passed unseen
             os.waitpid(pid, 0)
         store = stored(host)
         assert len(store["schedule_times"]) in (had, n_shots)

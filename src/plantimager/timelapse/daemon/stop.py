@@ -85,7 +85,7 @@ class Stop:
             return
         self._is_announced = True
         self._notifier.stopping()
-        words = f"stop is pause: the next start goes on{waits_for}"
+        words = f"the next start goes on{waits_for}"
         log_event(Action.STOPPING, words, timelapse=self._keeper.timelapse)
 
     def _extend(self) -> float:
