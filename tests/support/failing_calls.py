@@ -70,9 +70,9 @@ def _threads(pid: int, name: str) -> list[int]:
 
 def _names_of_threads(pid: int) -> dict[int, str]:
     names: dict[int, str] = {}
-    for task in Path(f"/proc/{pid}/task").glob("*/comm"):
+    for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # it has ended
-            names[int(task.parent.name)] = task.read_text().strip()
+            names[int(task.name)] = (task / "comm").read_text().strip()
     return names
 
 

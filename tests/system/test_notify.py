@@ -301,19 +301,21 @@ def test_no_secret_is_in_the_journal_or_the_status(service):
 
 
 LISTENING = """
-import os, pathlib, subprocess, sys
+import contextlib, os, pathlib, subprocess, sys
 waiting = set()
-for kind, state in {"tcp": "0A", "udp": "07", "raw": "07"}.items():
-    for path in pathlib.Path("/proc").glob(f"[0-9]*/net/{kind}*"):
-        try:
-            lines = [line.split() for line in path.read_text().splitlines()[1:]]
-        except OSError:
-            continue
-        waiting |= {f"socket:[{line[9]}]" for line in lines if line[3] == state}
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    for kind, state in {"tcp": "0A", "udp": "07", "raw": "07"}.items():
+        for version in ("", "6"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                lines = [line.split() for line in open(f"/proc/{pid}/net/{kind}{version}")][1:]
+                waiting |= {f"socket:[{line[9]}]" for line in lines if line[3] == state}
 for unit in sys.argv[1:]:
     show = ["systemctl", "show", "--value", "--property=MainPID", unit]
     fds = pathlib.Path(f"/proc/{subprocess.check_output(show, text=True).strip()}/fd")
-    held = [os.readlink(fds / fd) for fd in os.listdir(fds) if os.path.lexists(fds / fd)]
+    held = []
+    for fd in os.listdir(fds):
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            held.append(os.readlink(fds / fd))
     print(sum(fd.startswith("socket:") for fd in held) > 0, sum(fd in waiting for fd in held))
 """
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -205,7 +205,10 @@ def asking_a_stopped_daemon(host, daemon, *arguments):
 def is_connected(pid):
     """Whether a process is connected to a Unix socket, by the kernel's table of these."""
     connected = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines() if line.split()[5] == "03"}
-    links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    links = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # it was closed meanwhile
+            links.append(str(path.readlink()))
     return any(link.startswith("socket:[") and link[8:-1] in connected for link in links)
 
 

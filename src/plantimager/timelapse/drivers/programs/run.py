@@ -137,17 +137,18 @@ def leave_to_oom_killer(pid: int) -> None:
     """Take from a process the protection from the OOM killer that the daemon has and it has inherited.
 
     A program that takes all memory is to be ended itself, and not the rest of the host. So is what it has started in
-    the meantime, which has the protection from it.
+    the meantime, which has the protection from it. A start that is under way is seen by the second look at the latest.
     """
     with contextlib.suppress(OSError, ValueError):
         if int(OOM_SCORE.read_text()) < 0:
-            pids = {pid}
-            while pids:
-                for each in pids:
+            found, looks_in_vain = {pid}, 0
+            while looks_in_vain < 2:
+                for each in found:
                     with contextlib.suppress(OSError):  # it has ended
                         Path(f"/proc/{each}/oom_score_adj").write_text("0")
                 children = descendants_of({pid}, list_processes())
-                pids = {child.pid for child in children if _is_protected(child.pid)}
+                found = {child.pid for child in children if _is_protected(child.pid)}
+                looks_in_vain = 0 if found else looks_in_vain + 1
 
 
 def _is_protected(pid: int) -> bool:
