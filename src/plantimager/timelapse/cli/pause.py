@@ -25,19 +25,7 @@ class EndOfPauseUnusable(TimelapsedError):
 
 
 def run_pause(options: argparse.Namespace, session: Session) -> int:
-    """Have the timelapse paused, or have an end given to its pause.
-
-    Raises
-    ------
-    EndOfPauseUnusable
-        Its end can't be understood.
-    DefinitionRefused
-        There is nothing to pause, or the end is over.
-    NotSaved
-        It is paused, but that is not on disk yet.
-    TimelapsedError
-        No daemon has answered.
-    """
+    """Have the timelapse paused, or have an end given to its pause."""
     until = end_of_pause(options.until, options.duration, session.clock.now())
     return request_change(session, "pause", {} if until is None else {"until": until.isoformat()})
 
