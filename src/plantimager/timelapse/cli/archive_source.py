@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import ask_daemon
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, snapshot_of, take_snapshot
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 
@@ -67,15 +67,7 @@ def archived_snapshot(session: Session, name: str) -> StatusSnapshot:
     answer = ask_files(session, "archive", {"name": name})
     if not answer.files:
         raise FilesRefused(f"the daemon's answer has no {path}")
-    stored, clock = read_timelapse(answer.files[0], path), session.clock
-    return StatusSnapshot(
-        at=clock.now(),
-        store=path,
-        timelapse=stored.timelapse,
-        logbook=stored.logbook,
-        saved_at=stored.logbook.saved_at,
-        evidence=clock.evidence(),
-    )
+    return snapshot_of(read_timelapse(answer.files[0], path), path, session.clock)
 
 
 def ask_files(session: Session, command: str, body: Mapping[str, Any], within: float | None = None) -> Answer:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import connect_daemon
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of, take_snapshot, up_since
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of, snapshot_of, take_snapshot, up_since
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 
@@ -65,16 +65,6 @@ class SnapshotSource:
         elif "mark" not in answer.details:
             self._stored = None
         self._mark = str(answer.details.get("mark", ""))
-        stored, clock, store = self._stored, self._session.clock, self._session.store
-        now, daemon = clock.now(), daemon_of(answer.details, pid, up_since(pid, clock))
-        if stored is None:
-            return StatusSnapshot(at=now, store=store, daemon=daemon, evidence=clock.evidence())
-        return StatusSnapshot(
-            at=now,
-            store=store,
-            timelapse=stored.timelapse,
-            logbook=stored.logbook,
-            saved_at=stored.logbook.saved_at,
-            daemon=daemon,
-            evidence=clock.evidence(),
-        )
+        clock = self._session.clock
+        daemon = daemon_of(answer.details, pid, up_since(pid, clock))
+        return snapshot_of(self._stored, self._session.store, clock, daemon)
