@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
@@ -153,9 +154,9 @@ def test_boots_are_those_that_journalctl_lists(monkeypatch, tmp_path, answer, bo
     program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert [((first - EPOCH).seconds, (last - EPOCH).seconds) for first, last in read_boots()] == boots
+    assert [((first - EPOCH).seconds, (last - EPOCH).seconds) for first, last in read_boots(os.environ)] == boots
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    assert read_boots() == []
+    assert read_boots(os.environ) == []
 
 
 def test_scan_of_a_daemon_that_is_gone_is_not_being_taken(scanning, screen):

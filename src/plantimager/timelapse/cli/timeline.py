@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,12 +14,14 @@ from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_view import service_lines
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.cli.timeline_chart import MarkKind, build_chart
+from plantimager.timelapse.cli.unit_facts import ask
 from plantimager.timelapse.store.schema import is_safe_name
 from plantimager.timelapse.support.clock import EPOCH, MICROSECOND
 from plantimager.timelapse.support.errors import StoreError, TimelapsedError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.snapshot import StatusSnapshot
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 MAX_NAMES: Final = 20
 """Archived timelapses that the hint of an error lists; a rig has hundreds after some years."""
-
-JOURNAL_SECONDS: Final = 5.0
-"""For journalctl to list the boots of the machine, which only make the picture more exact."""
 
 STANDARD_OUTPUT: Final = Path("-")
 
@@ -62,7 +60,8 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
     if snapshot.timelapse is None:
         session.screen.write(f"no timelapse in {snapshot.store}; define one with timelapsectl start FILE")
         return 0
-    boots = read_boots() if snapshot.logbook.outages or snapshot.logbook.uncertain or snapshot.daemon is None else []
+    may_have_gaps = snapshot.logbook.outages or snapshot.logbook.uncertain or snapshot.daemon is None
+    boots = read_boots(session.environment) if may_have_gaps else []
     chart = build_chart(snapshot, snapshot.timelapse, boots)
     if options.svg is not None:
         from plantimager.timelapse.cli.timeline_svg import draw_svg  # noqa: PLC0415 - imports an XML library
@@ -80,15 +79,17 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
     return 0
 
 
-def read_boots() -> list[Span]:
-    """Return the first and the last line's time of each boot that the journal may be read of; none without systemd."""
-    command = ("journalctl", "--list-boots", "--output=json", "--quiet")
+def read_boots(environment: Mapping[str, str]) -> list[Span]:
+    """Return the first and the last line's time of each boot that the journal may be read of; none without systemd.
+
+    They only make the picture more exact.
+    """
+    answer = ask(environment, ["journalctl", "--list-boots", "--output=json", "--quiet"])
     try:
-        answer = subprocess.run(command, capture_output=True, timeout=JOURNAL_SECONDS, check=True).stdout
         entries = [(boot["first_entry"], boot["last_entry"]) for boot in json.loads(answer)]
         return [(EPOCH + MICROSECOND * first, EPOCH + MICROSECOND * last) for first, last in entries]
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError, OverflowError):
-        return []  # an older journalctl has another format
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return []  # no answer, or an older journalctl, which has another format
 
 
 def _find_snapshot(name: str | None, session: Session) -> StatusSnapshot:
