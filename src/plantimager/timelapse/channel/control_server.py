@@ -240,13 +240,12 @@ class ControlServer:
             busy = "the answer is too large as long as others are not read; try again in a moment"
             answer = Answer(accepted=False, message=busy)
         client.begin_answer(answer, self._clock.monotonic() + ANSWER_SECONDS)
-        with contextlib.suppress(BlockingIOError):
-            try:
-                self._write(client)
-            except BlockingIOError:
-                raise
-            except OSError:
-                self._drop(client)
+        try:
+            self._write(client)
+        except BlockingIOError:
+            pass  # later, as its reader takes more
+        except OSError:
+            self._drop(client)
 
 
 def _has_left(connection: socket.socket) -> bool:
