@@ -47,6 +47,7 @@ LIBRARY_ATTRIBUTES: Final = {
     "self._serial.timeout",
     "self._timer.daemon",
     "sys.stderr",
+    "sys.stdin",
     "sys.stdout",
 }
 """Attributes of other people's objects, which have no other way to be set."""

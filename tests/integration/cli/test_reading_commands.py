@@ -20,6 +20,14 @@ def test_status_without_a_timelapse_is_no_failure(host):
     assert done.stdout.startswith(f"no timelapse in {host.store}; define one with timelapsectl start FILE\n")
 
 
+@pytest.mark.parametrize("path", ["-", "picture.svg"])
+def test_picture_of_no_timelapse_is_a_failure(host, tmp_path, path):
+    """A script goes on with a picture that isn't there, or with a sentence in its place."""
+    done = host.ctl("timeline", "--svg", path if path == "-" else tmp_path / path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: no timelapse in {host.store}\nhint: define one with")
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in STORES.glob("*.json")))
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["timeline"], ["timeline", "--svg", "-"]])
 def test_every_real_store_can_be_shown(host, name, command):

@@ -62,6 +62,23 @@ def test_nobody_to_ask_is_a_refusal(sent, monkeypatch):
     assert sent == []
 
 
+def test_answer_in_another_encoding_is_no_yes(sent, monkeypatch):
+    """A terminal sends what its person types; no decoding of it fails."""
+
+    class Latin(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+        def fileno(self):
+            return -1
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr("sys.stdin", Latin(io.BytesIO("ÿ\n".encode("latin-1")), encoding="utf-8"))
+    with pytest.raises(question.NotConfirmed):
+        cancel.run_cancel(parse(["cancel"]), None)
+    assert sent == []
+
+
 def test_yes_and_scripts_are_not_asked(sent, monkeypatch):
     """They said so before, or would hang."""
     monkeypatch.setattr("sys.stdin", io.StringIO())

@@ -86,7 +86,9 @@ def _is_confirmed(question: Question, name: str, lines: Iterable[str]) -> bool:
         raise NobodyToAsk(f"nobody can be asked whether to {question.command} {name}", hint=hint)
     screen.write(printable("\n".join((*lines, f"{question.text} [y/N] "))))
     screen.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    with suppress(UnicodeDecodeError):  # of a terminal with another encoding
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return False
 
 
 def _is_in_background(terminal: int) -> bool:

@@ -102,7 +102,7 @@ def detect_screen(stream: TextIO, environment: Mapping[str, str]) -> Screen:
     """Return the properties of the terminal behind ``stream``, as it is now; see no-color.org for ``NO_COLOR``."""
     interactive = stream.isatty() and environment.get("TERM") != "dumb"
     columns = environment.get("COLUMNS", "")
-    width, height = int(columns) if columns.isascii() and columns.isdigit() else 0, 0
+    width, height = int(columns) if re.fullmatch("[0-9]{1,5}", columns) else 0, 0
     if stream.isatty():
         try:
             size = os.get_terminal_size(stream.fileno())

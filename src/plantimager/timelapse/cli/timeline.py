@@ -58,7 +58,10 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
     """Draw the timeline."""
     snapshot = _find_snapshot(options.name, session)
     if snapshot.timelapse is None:
-        session.screen.write(f"no timelapse in {snapshot.store}; define one with timelapsectl start FILE")
+        none, remedy = f"no timelapse in {snapshot.store}", "define one with timelapsectl start FILE"
+        if options.svg is not None:
+            raise TimelapsedError(none, hint=remedy)
+        session.screen.write(f"{none}; {remedy}")
         return 0
     may_have_gaps = snapshot.logbook.outages or snapshot.logbook.uncertain or snapshot.daemon is None
     boots = read_boots(session.environment) if may_have_gaps else []
