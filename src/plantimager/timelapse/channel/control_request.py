@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from plantimager.timelapse.channel.message import PROTOCOL_VERSION, ControlMessage, MessageFaulty, encode_message
+from plantimager.timelapse.support.errors import with_hint
 from plantimager.timelapse.support.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Request:
         self.command, self.body, self.files = command, body, tuple(files)
         self.who = who
         """The user's name, by the kernel's word."""
-        self._reply = reply
+        self.answer = reply
+        """Sends the answer, soon."""
         self.content: Any = None
         """What was read of its files beside the loop, or the error of that."""
         self.is_withdrawn = False
@@ -96,10 +98,6 @@ class Request:
     def read_by(self, read: Callable[[Request], Any]) -> None:
         """Keep what ``read`` makes of the files."""
         self.content = read(self)
-
-    def answer(self, answer: Answer) -> None:
-        """Send the answer, soon."""
-        self._reply(answer)
 
     def withdraw(self) -> None:
         """Note that nobody waits for the answer; its files are of no use any more."""
@@ -133,7 +131,7 @@ def read_request(message: ControlMessage, uid: int, who: str, reply: Callable[[A
 
 def refusal_of(problem: BaseException) -> Answer:
     """Return the answer to a request that was refused with an error, and its hint."""
-    hint, words = getattr(problem, "hint", None), str(problem)
+    words = with_hint(problem)
     if isinstance(problem, OSError) and problem.strerror:
         words = f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
-    return Answer(accepted=False, message=f"{words}{f'; {hint}' if hint else ''}")
+    return Answer(accepted=False, message=words)

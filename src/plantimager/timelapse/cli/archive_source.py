@@ -71,15 +71,7 @@ def archived_snapshot(session: Session, name: str) -> StatusSnapshot:
 
 
 def ask_files(session: Session, command: str, body: Mapping[str, Any], within: float | None = None) -> Answer:
-    """Ask the daemon for what is in its files.
-
-    Raises
-    ------
-    FilesRefused
-        It doesn't say it.
-    TimelapsedError
-        As `ask_daemon`.
-    """
+    """Ask the daemon for what is in its files; raise `FilesRefused` where it doesn't say it, and as `ask_daemon`."""
     answer = ask_daemon(session, command, body, within=within)
     if not answer.accepted:
         raise FilesRefused(answer.message)

@@ -104,17 +104,17 @@ def _name(rig: str | None, user: str | None) -> str:
 
 def _report(name: str, user: str | None, session: Session) -> RigReport:
     """Return the report on one rig; what can't be read is said in its line."""
-    relay = look_at_relay(session)
+    relay, snapshot, error, service = look_at_relay(session), None, "", None
     try:
         snapshot = SnapshotSource(session, ANSWER_SECONDS).take()
     except (TimelapsedError, OSError) as problem:
-        service = None if user not in (None, _own_name()) else read_service_state(session)
         error = one_line(str(problem))
-        return RigReport(name=name, session=session, user=user, relay=relay, service=service, error=error)
-    if snapshot.daemon is None and user in (None, _own_name()):  # the manager of another user isn't asked
-        snapshot = replace_fields(snapshot, service=read_service_state(session))
-    service = snapshot.service
-    return RigReport(name=name, session=session, user=user, relay=relay, snapshot=snapshot, service=service)
+    if (snapshot is None or snapshot.daemon is None) and user in (None, _own_name()):  # no manager of another user
+        service = read_service_state(session)
+        snapshot = snapshot and replace_fields(snapshot, service=service)
+    return RigReport(
+        name=name, session=session, user=user, relay=relay, snapshot=snapshot, service=service, error=error
+    )
 
 
 def _own_name() -> str:

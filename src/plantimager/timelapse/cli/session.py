@@ -86,13 +86,7 @@ class Session:
 
 
 def open_session(options: argparse.Namespace) -> Session:
-    """Return the session of a command. Environment, terminal and clock are read here alone.
-
-    Raises
-    ------
-    FaultsFound
-        As `session_places`.
-    """
+    """Return the session of a command; raise as `session_places`. Environment, terminal and clock are read here."""
     environment = dict(os.environ)
     requested = Scope(options.scope) if options.scope else None
     scope = choose_scope(environment, requested, os.getuid())

@@ -30,13 +30,7 @@ class SnapshotSource:
         self._stored: StoredTimelapse | None = None
 
     def take(self) -> StatusSnapshot:
-        """Return the state of the rig now: by its daemon, else as `take_snapshot`.
-
-        Raises
-        ------
-        StoreUnreadable, StoreCorrupt
-            The store can't be read, or holds no timelapse.
-        """
+        """Return the state of the rig now: by its daemon, else as `take_snapshot`, and raise as that does."""
         session = self._session
         try:
             with connect_daemon(session, self._within) as daemon:

@@ -43,13 +43,7 @@ class DefinitionAlreadyAccepted(DefinitionRefused):
 
 
 def load_definition(path: Path) -> Definition:
-    """Return the definition in a file; loads the module that reads it only now, since most starts read none.
-
-    Raises
-    ------
-    FileUnusable, FaultsFound
-        It can't be read, or has faults.
-    """
+    """Return what `read_definition` does; loads the module that reads it only now, since most starts read none."""
     from plantimager.timelapse.settings import definition  # noqa: PLC0415 - see above
 
     return definition.read_definition(path)

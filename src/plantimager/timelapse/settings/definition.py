@@ -142,10 +142,8 @@ def read_definition(path: Path, zone: tzinfo | None = None) -> Definition:
 
     Raises
     ------
-    FileUnusable
-        It can't be read or isn't TOML.
-    FaultsFound
-        As `definition_of`.
+    FileUnusable, FaultsFound
+        As `load_toml` and `definition_of`.
     """
     return definition_of(load_toml(path), zone)
 

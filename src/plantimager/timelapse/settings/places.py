@@ -148,23 +148,11 @@ class Places(Struct, frozen=True):
         return self.relay_state / "removed"
 
     def find_config(self) -> Path | None:
-        """Return the configuration file, ``None`` where there is none.
-
-        Raises
-        ------
-        FileUnusable
-            A directory can't be searched.
-        """
+        """Return the configuration file, ``None`` where there is none; raise as `find_file`."""
         return self.config_file or find_file(CONFIG_FILE_NAME, self.config_directories)
 
     def find_definition(self) -> Path | None:
-        """Return the definition file, ``None`` where there is none.
-
-        Raises
-        ------
-        FileUnusable
-            A directory can't be searched.
-        """
+        """Return the definition file, ``None`` where there is none; raise as `find_file`."""
         return find_file(DEFINITION_FILE_NAME, self.config_directories)
 
     def _own(self, name: str) -> str:
