@@ -1,6 +1,5 @@
 """`timelapsectl timeline`: scheduled against taken."""
 
-import dataclasses
 import itertools
 import os
 from datetime import UTC, datetime, timedelta
@@ -241,7 +240,7 @@ def test_svg_draws_only_within_its_canvas(snapshot):
 
 def test_legend_of_a_picture_with_everything_fits(snapshot):
     """However many kinds of marks and bands there are, each begins within the picture, and none on another."""
-    everything = dataclasses.replace(chart(snapshot), rows=(EVERYTHING,))
+    everything = replace(chart(snapshot), rows=(EVERYTHING,))
     root = ET.fromstring(draw_svg(everything))  # noqa: S314 - our own picture
     height = float(root.get("height"))
     entries = [float(text.get("x")) for text in root.iter(f"{SVG}text") if float(text.get("y")) == height - 24]

@@ -41,13 +41,7 @@ class Answer(Struct, frozen=True):
 
 
 def read_answer(message: ControlMessage) -> Answer:
-    """Return the answer in a message. What the service says is made fit for a terminal.
-
-    Raises
-    ------
-    MessageFaulty
-        There is none.
-    """
+    """Return the answer in a message, fit for a terminal; raise `MessageFaulty` where there is none."""
     line = message.line
     details = line.get("details", {})
     if not isinstance(line.get("message"), str) or not isinstance(details, dict):
@@ -83,13 +77,7 @@ class Request:
         """Whether nobody waits for the answer any more."""
 
     def text(self, key: str) -> str:
-        """Return a text of the body on one line, empty where there is none.
-
-        Raises
-        ------
-        MessageFaulty
-            It is something else.
-        """
+        """Return a text of the body on one line, empty where there is none; anything else is `MessageFaulty`."""
         value = self.body.get(key) or ""
         if not isinstance(value, str):
             raise MessageFaulty(f"{key}: write a text")
@@ -105,14 +93,9 @@ class Request:
 
 
 def read_request(message: ControlMessage, uid: int, who: str, reply: Callable[[Answer], None]) -> Request:
-    """Return the request in a message of a user, who is called ``who``.
+    """Return the request in a message of a user, who is called ``who``; raise `MessageFaulty` where there is none.
 
     Root's word on who used sudo counts: root could write anything into the store.
-
-    Raises
-    ------
-    MessageFaulty
-        It can't be understood.
     """
     line = dict(message.line)
     version, command, sudo_user = line.pop("version", None), line.pop("command", None), line.pop("sudo_user", None)

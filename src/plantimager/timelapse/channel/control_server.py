@@ -71,10 +71,7 @@ class ControlServer:
     def open(self) -> None:
         """Make the socket, in place of one that an earlier daemon has left, and begin to serve.
 
-        Raises
-        ------
-        OSError
-            It can't be made.
+        Raises `OSError` where it can't be made.
         """
         make_private_directory(self.path.parent)
         listener = _listen(self.path, self._access.mode)

@@ -62,10 +62,7 @@ class MessageReader:
     def feed(self, more: bytes) -> ControlMessage | None:
         """Take the next bytes; return the message once it is whole. Bytes behind its end are left out.
 
-        Raises
-        ------
-        MessageFaulty
-            This is no message, or one beyond the limits.
+        Raises `MessageFaulty` where this is none, or one beyond the limits.
         """
         begin = len(self._came)
         self._came += more

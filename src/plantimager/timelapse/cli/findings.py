@@ -19,10 +19,10 @@ from plantimager.timelapse.cli.child_look import look_in_child
 from plantimager.timelapse.cli.disk_outlook import held_timelapse, outlook_of_definition
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.drivers import load_driver
-from plantimager.timelapse.settings.acceptance import describe_existing, find_name_clash
+from plantimager.timelapse.settings.acceptance import describe_existing, find_name_clash, is_new_name
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
-from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, is_new_name, meaning_of
+from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, meaning_of
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:

@@ -47,13 +47,7 @@ def run_log(options: argparse.Namespace, session: Session) -> int:
 
 
 def journal_command(session: Session, arguments: Sequence[str]) -> list[str]:
-    """Return the command line that shows a rig's journal.
-
-    Raises
-    ------
-    TimelapsedError
-        The daemon of this store is no service.
-    """
+    """Return the command line that shows a rig's journal; refuse where its daemon is no service."""
     if session.scope is Scope.OWN:
         raise TimelapsedError(
             f"{session.store}: a daemon on this store logs to where it was started",

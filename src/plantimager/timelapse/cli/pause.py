@@ -34,11 +34,6 @@ def end_of_pause(until: str | None, duration: str | None, now: datetime) -> date
     """Return the instant that a person has written, as a time or as a duration from ``now`` on; ``None`` for neither.
 
     A bare time of day is the next one: today, or tomorrow.
-
-    Raises
-    ------
-    EndOfPauseUnusable
-        It is neither, or beyond the years that a slot can have.
     """
     try:
         if duration is not None:

@@ -143,13 +143,7 @@ class _Looks:
         self._asked_at = datetime.min.replace(tzinfo=UTC)
 
     def take(self) -> StatusSnapshot | UnseenRig:
-        """Return the state of the rig; it may be out of sight for a while, but not from the first look on.
-
-        Raises
-        ------
-        TimelapsedError, OSError
-            The first look fails.
-        """
+        """Return the state of the rig; out of sight it may be for a while, but the first look raises why."""
         try:
             snapshot = self._source.take()
         except (TimelapsedError, OSError) as problem:

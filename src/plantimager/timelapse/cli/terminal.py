@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TextIO
+
+from msgspec import Struct
 
 from plantimager.timelapse.support.text import printable
 
@@ -50,8 +51,7 @@ _OURS: Final = f"\x1b[{int.from_bytes(os.urandom(8))}m"
 _STYLES: Final = re.compile(rf"{re.escape(_OURS)}(\x1b\[[0-9;]*m)")
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
+class Screen(Struct, frozen=True):
     """An output stream and what it can show."""
 
     stream: TextIO

@@ -170,13 +170,7 @@ def _is_of_relay(fault: Fault) -> bool:
 
 
 def inspect_config(path: Path | None) -> tuple[Config, list[Fault]]:
-    """Return a configuration, faulty keys at their defaults, and everything that is wrong with it.
-
-    Raises
-    ------
-    FileUnusable
-        It can't be read or isn't TOML.
-    """
+    """Return a configuration, faulty keys at their defaults, and all that is wrong with it; raise as `load_toml`."""
     faults: list[Fault] = []
     if path is None:
         return Config(), faults
