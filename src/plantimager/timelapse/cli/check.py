@@ -126,7 +126,7 @@ def _ask_service(
             contents[path] = read_regular(path, MAX_REQUEST_BYTES)
     body = {"names": [*map(str, contents)], "own_definition": asks_own}
     try:
-        answer = ask_daemon(session, "check", body, [*contents.values()], within=JUDGEMENT_SECONDS)
+        answer = ask_daemon(session, "check", body, [*contents.values()], timeout=JUDGEMENT_SECONDS)
         answered = answer.details["found"]
         found = [_finding_of(one) for one in answered]
         of_relay = answer.details.get("relay")

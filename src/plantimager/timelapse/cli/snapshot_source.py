@@ -23,9 +23,9 @@ class StatusRefused(TimelapsedError):
 class SnapshotSource:
     """Takes snapshots of one rig; what didn't change since the last one isn't sent again."""
 
-    def __init__(self, session: Session, within: float | None = None) -> None:
-        """Give the daemon ``within`` seconds to answer, else the usual time."""
-        self._session, self._within = session, within
+    def __init__(self, session: Session, timeout: float | None = None) -> None:
+        """Give the daemon ``timeout`` seconds to answer, else the usual time."""
+        self._session, self._timeout = session, timeout
         self._mark = ""
         self._stored: StoredTimelapse | None = None
 
@@ -33,7 +33,7 @@ class SnapshotSource:
         """Return the state of the rig now: by its daemon, else as `take_snapshot`, and raise as that does."""
         session = self._session
         try:
-            with connect_daemon(session, self._within) as daemon:
+            with connect_daemon(session, self._timeout) as daemon:
                 if daemon is not None:
                     return self._by_daemon(daemon.ask("status", {"seen": self._mark}), daemon.pid)
         except (TimelapsedError, OSError) as problem:

@@ -92,7 +92,7 @@ class Definition(Struct, frozen=True, kw_only=True):
     """SHA-256 of the file's bytes, by which a file that was accepted before is known."""
     source: Path
     notes: tuple[str, ...] = ()
-    """Remarks for a person on how it was understood."""
+    """For a person: how it was understood."""
 
     @property
     def n_slots(self) -> int:
