@@ -81,7 +81,7 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
     added += filter(None, [volatile])
     findings[0] = replace(findings[0], notes=(*findings[0].notes, *added))
     for finding in findings:
-        session.screen.write(*_finding_lines(finding, session.screen))
+        session.screen.show(*_finding_lines(finding, session.screen))
     return EXIT_CONFIG if any(finding.problem is not None for finding in findings) else 0
 
 

@@ -50,7 +50,7 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
         fit = scan_fit_notes(definition, schedule.slots, driver, session.places)
         disk = outlook_of_definition(definition, schedule.slots, driver, session.places, now)
     schedule = schedule._replace(notes=(*schedule.notes, *fit))
-    session.screen.write(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all, disk=disk))
+    session.screen.show(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all, disk=disk))
     return 0
 
 

@@ -97,6 +97,10 @@ class Screen(Struct, frozen=True):
         self.stream.write(self.showable("".join(f"{line}\n" for line in lines)))
         self.stream.flush()
 
+    def show(self, *lines: str) -> None:
+        """Write lines for people, those that are wider than the screen on several."""
+        self.write(*fit(lines, self.columns))
+
 
 def detect_screen(stream: TextIO, environment: Mapping[str, str]) -> Screen:
     """Return the properties of the terminal behind ``stream``, as it is now; see no-color.org for ``NO_COLOR``."""

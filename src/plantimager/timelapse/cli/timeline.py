@@ -50,8 +50,8 @@ SIGNS: Final = {
 OFF, UNKNOWN = "░", "?"
 _WORST_FIRST: Final = tuple(SIGNS)
 
-MAX_COLUMNS_PER_TICK: Final = 12
-"""In a row of a day a column is then a quarter of an hour."""
+MIN_COLUMNS_PER_TICK, MAX_COLUMNS_PER_TICK = 3, 12
+"""In a row of a day a column is then an hour, or a quarter of one."""
 
 
 def run_timeline(options: argparse.Namespace, session: Session) -> int:
@@ -76,9 +76,9 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
         write_own_file(options.svg, picture)
         session.screen.write(f"{options.svg}: {len(chart.rows)} rows, {sum(chart.counts.values())} slots")
         return 0
-    session.screen.write(*draw_text(chart, session.screen))
+    session.screen.show(*draw_text(chart, session.screen))
     if snapshot.store == session.store and snapshot.daemon is None and snapshot.timelapse.state.is_active:
-        session.screen.write(*service_lines(read_service_state(session)))
+        session.screen.show(*service_lines(read_service_state(session)))
     return 0
 
 
@@ -128,16 +128,21 @@ def draw_text(chart: Chart, screen: Screen) -> list[str]:
 
 def draw_rows(chart: Chart, screen: Screen) -> list[str]:
     """Return the axis, the rows and the legend."""
-    margin = max((len(row.label) for row in chart.rows), default=0)
-    ticks = list(chart.ticks)
+    ticks, labels = list(chart.ticks), [row.label for row in chart.rows]
+    least = MIN_COLUMNS_PER_TICK * (len(ticks) - 1) + len(ticks[-1][1]) + 2
+    if labels and max(map(len, labels)) + least > screen.width:
+        labels = [label.rpartition(" ")[0] for label in labels]  # without the year
+    margin = max(map(len, labels), default=0)
     per_tick = min((screen.width - margin - 4) // (len(ticks) - 1), MAX_COLUMNS_PER_TICK)
-    per_tick = max(per_tick - per_tick % 3, 3)  # ticks are three hours apart: slots on the hour get equal distances
+    per_tick = max(
+        per_tick - per_tick % 3, MIN_COLUMNS_PER_TICK
+    )  # ticks are three hours apart: slots on the hour get equal distances
     columns = per_tick * (len(ticks) - 1)
     axis = "".join(f"{text:<{per_tick}}" for _, text in ticks)
     lines = [screen.paint(f"{'':{margin}}  {axis}".rstrip(), Style.DIM)]
-    for row in chart.rows:
+    for row, label in zip(chart.rows, labels, strict=True):
         cells = "".join(screen.paint(sign, *styles) for sign, styles in _cells(row, columns))
-        lines.append(f"{row.label:>{margin}} {screen.paint('│', Style.DIM)}{cells}{screen.paint('│', Style.DIM)}")
+        lines.append(f"{label:>{margin}} {screen.paint('│', Style.DIM)}{cells}{screen.paint('│', Style.DIM)}")
     return [*lines, "", *_legend(chart, screen)]
 
 

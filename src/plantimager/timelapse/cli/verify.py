@@ -60,7 +60,7 @@ def run_verify(options: argparse.Namespace, session: Session) -> int:  # noqa: A
         damaged += result.damage
         unjudged += isinstance(result, NotJudged)
         subject = session.screen.paint(one_line(result.subject), Style.RED if result.damage else Style.BOLD)
-        session.screen.write(f"{subject}: {one_line(result.words)}")
+        session.screen.show(f"{subject}: {one_line(result.words)}")
     outcome = f"{format_count(damaged, 'finding')}: see above" if damaged else "no damage found"
     outcome += f"; {format_count(unjudged, 'thing')} could not be judged" if unjudged else ""
     session.screen.write(session.screen.paint(outcome, Style.RED if damaged or unjudged else Style.GREEN))
