@@ -191,13 +191,7 @@ def _outlasting_scan(timelapse: TimeLapse) -> Iterator[str]:
 
 
 def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
-    """Read the state of a rig from its files.
-
-    Raises
-    ------
-    StoreUnreadable, StoreCorrupt
-        The store can't be read, or holds no timelapse.
-    """
+    """Read the state of a rig from its files; raise as `load_timelapse`."""
     # The daemon is read first: if it ends meanwhile, it is shown though it is gone, but no save of it is missed.
     daemon, sign = _read_daemon(store, clock), read_last_sign(store)
     loaded = load_timelapse(store)

@@ -12,7 +12,7 @@ from plantimager.timelapse.cli.own_file import write_own_file
 from plantimager.timelapse.cli.service_state import read_service_state
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_view import service_lines
-from plantimager.timelapse.cli.terminal import Style, flow
+from plantimager.timelapse.cli.terminal import MIN_COLUMNS, Style, flow
 from plantimager.timelapse.cli.timeline_chart import MarkKind, build_chart
 from plantimager.timelapse.cli.unit_facts import ask
 from plantimager.timelapse.store.schema import is_safe_name
@@ -130,13 +130,12 @@ def draw_rows(chart: Chart, screen: Screen) -> list[str]:
     """Return the axis, the rows and the legend."""
     ticks, labels = list(chart.ticks), [row.label for row in chart.rows]
     least = MIN_COLUMNS_PER_TICK * (len(ticks) - 1) + len(ticks[-1][1]) + 2
-    if labels and max(map(len, labels)) + least > screen.width:
-        labels = [label.rpartition(" ")[0] for label in labels]  # without the year
+    if labels and max(map(len, labels)) + least > max(screen.width, MIN_COLUMNS):
+        labels = [label.rpartition(" ")[0] for label in labels]  # days without their year
     margin = max(map(len, labels), default=0)
     per_tick = min((screen.width - margin - 4) // (len(ticks) - 1), MAX_COLUMNS_PER_TICK)
-    per_tick = max(
-        per_tick - per_tick % 3, MIN_COLUMNS_PER_TICK
-    )  # ticks are three hours apart: slots on the hour get equal distances
+    # Ticks of a day are three hours apart: slots on the hour get equal distances.
+    per_tick = max(per_tick - per_tick % 3, MIN_COLUMNS_PER_TICK)
     columns = per_tick * (len(ticks) - 1)
     axis = "".join(f"{text:<{per_tick}}" for _, text in ticks)
     lines = [screen.paint(f"{'':{margin}}  {axis}".rstrip(), Style.DIM)]

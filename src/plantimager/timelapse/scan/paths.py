@@ -241,10 +241,7 @@ def path_of(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple[Pose
 def at_position(configuration: Mapping[str, Any], position: int) -> dict[str, Any]:
     """Return a scan configuration with one position of its path alone, counted from 1.
 
-    Raises
-    ------
-    ValueError
-        The path has no such position.
+    Raises `ValueError` where there is none.
     """
     poses = path_of(configuration, []) or ()
     if not 0 < position <= len(poses):

@@ -169,11 +169,7 @@ def find_places(
     """Return the places of a rig; ``storage`` replaces the directory that the environment names.
 
     A rig with a name has a store, datasets, a history and a configuration directory of its own.
-
-    Raises
-    ------
-    FaultsFound
-        The rig's name, or a file name in the environment, is not allowed.
+    Raises `FaultsFound` where that name, or a file name in the environment, is not allowed.
     """
     if rig is not None and not re.fullmatch(RIG_NAME, rig):
         problem = "write letters, digits, '.', '_' and '-', at most 64, no leading dot"
