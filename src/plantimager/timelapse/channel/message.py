@@ -26,7 +26,7 @@ MAX_ANSWER_LINE_BYTES: Final = 2**20
 """That of an answer may hold the live status, or the faults of many definitions."""
 MAX_FILES: Final = 64
 CHUNK_BYTES: Final = 2**16
-"""What is read or written at a time."""
+"""Read from the socket at a time, and written to it."""
 
 
 class MessageFaulty(TimelapsedError):
