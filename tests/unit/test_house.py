@@ -33,7 +33,7 @@ MAX_ATTRIBUTES: Final = 10
 """The attributes that an object with behaviour may have."""
 MAX_FIELDS: Final = 14
 """The fields that a value may have: a record of a file or of a person's table has as many as that has keys."""
-VALUES: Final = {"Struct", "NamedTuple", "TypedDict"}
+VALUES: Final = {"Struct", "WithMoments", "NamedTuple", "TypedDict"}
 """The bases of values."""
 DOCUMENTED_CLASSES: Final = {"Config", "Definition", "Store", "TimelapseStore"}
 """Classes whose attributes are the documented keys of a file."""
@@ -47,6 +47,7 @@ LIBRARY_ATTRIBUTES: Final = {
     "self._serial.timeout",
     "self._timer.daemon",
     "sys.stderr",
+    "sys.stdin",
     "sys.stdout",
 }
 """Attributes of other people's objects, which have no other way to be set."""

@@ -183,3 +183,13 @@ def test_definition_that_was_cancelled_in_time_is_started_again_as_it_is(host):
     kept = sorted(path.name for path in host.store.with_name("history").iterdir())
     assert len(kept) == 3
     assert all(name.startswith("col0_ld-cancelled") for name in kept)
+
+
+def test_closed_standard_input_is_no_terminal(active):
+    """As where a supervisor starts a script with nothing to read: nobody is asked."""
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *active.command("cancel")]
+    done = subprocess.run(
+        command, env=active.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert state(active) == "cancelled"

@@ -64,3 +64,10 @@ def test_directory_that_is_not_there_is_named(host):
     """As where nothing was taken yet."""
     done = host.ctl("datasets", "migrate")
     assert (done.returncode, done.stderr) == (1, f"error: {host.store.parent}/datasets: no such file or directory\n")
+
+
+def test_file_is_no_directory(host):
+    """It is not said to be closed to root."""
+    done = host.ctl("datasets", "migrate", __file__)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {__file__}: not a directory\n"

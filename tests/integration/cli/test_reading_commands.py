@@ -8,6 +8,7 @@ import subprocess
 from xml.etree import ElementTree as ET
 
 import pytest
+import wcwidth
 from ctl_host import DEFINITION
 from daemon_process import PATIENCE
 from tree import STORES
@@ -18,6 +19,14 @@ def test_status_without_a_timelapse_is_no_failure(host):
     done = host.ctl("status")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"no timelapse in {host.store}; define one with timelapsectl start FILE\n")
+
+
+@pytest.mark.parametrize("path", ["-", "picture.svg"])
+def test_picture_of_no_timelapse_is_a_failure(host, tmp_path, path):
+    """A script goes on with a picture that isn't there, or with a sentence in its place."""
+    done = host.ctl("timeline", "--svg", path if path == "-" else tmp_path / path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: no timelapse in {host.store}\nhint: define one with")
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in STORES.glob("*.json")))
@@ -46,6 +55,26 @@ def test_token_in_a_store_is_never_shown(host):
         done = host.ctl(*command)
         assert done.returncode == 0
         assert "s3cr3t" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize("command", [["status"], ["timeline"], ["check"], ["verify"], ["preview", "--all"]])
+def test_no_line_is_wider_than_the_terminal(host, columns, command):
+    """Nor where letters take two columns; from 40 on, as a phone shows them."""
+    host.copy_store("interval-utc-interrupted.json")
+    raw = json.loads(host.store.read_text())
+    raw["timelapse_id"] = "植物" * 20
+    host.store.write_text(json.dumps(raw))
+    done = subprocess.run(
+        host.command(*command, *([host.define(interval='"1h"')] if command[0] == "preview" else [])),
+        env={**host.environment, "COLUMNS": str(columns)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert [line for line in done.stdout.splitlines() if wcwidth.wcswidth(line) > columns] == []
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

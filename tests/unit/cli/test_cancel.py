@@ -33,7 +33,7 @@ class Hidden:
 def sent(monkeypatch):
     """Return the requests that were sent."""
     requests = []
-    monkeypatch.setattr(cancel, "SnapshotSource", Hidden)
+    monkeypatch.setattr(question, "SnapshotSource", Hidden)
     monkeypatch.setattr(cancel, "request_change", lambda _, command, body: requests.append((command, body)) or 0)
     return requests
 
@@ -43,7 +43,7 @@ def test_person_is_asked_though_the_losses_are_not_known(sent, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
-    with pytest.raises(cancel.NotCancelled, match="the timelapse is not cancelled, and goes on"):
+    with pytest.raises(question.NotConfirmed, match="the timelapse is not cancelled, and goes on"):
         cancel.run_cancel(parse(["cancel"]), None)
     assert "what would be lost isn't known: the daemon (PID 7) has not answered\ncancel it?" in screen.getvalue()
     assert sent == []
@@ -58,6 +58,23 @@ def test_nobody_to_ask_is_a_refusal(sent, monkeypatch):
         monkeypatch.setattr(f"sys.{stream}", io.StringIO())
     monkeypatch.setattr("sys.stdin", Terminal())
     with pytest.raises(question.NobodyToAsk, match="nobody can be asked whether to cancel the timelapse"):
+        cancel.run_cancel(parse(["cancel"]), None)
+    assert sent == []
+
+
+def test_answer_in_another_encoding_is_no_yes(sent, monkeypatch):
+    """A terminal sends what its person types; no decoding of it fails."""
+
+    class Latin(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+        def fileno(self):
+            return -1
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr("sys.stdin", Latin(io.BytesIO("ÿ\n".encode("latin-1")), encoding="utf-8"))
+    with pytest.raises(question.NotConfirmed):
         cancel.run_cancel(parse(["cancel"]), None)
     assert sent == []
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from plantimager.timelapse.cli.demo_home import FIRST_SCAN, N_SLOTS, SLOTS, Home, slot_interval
-from plantimager.timelapse.cli.findings import read_with_schedule
 from plantimager.timelapse.settings.config import read_config
+from plantimager.timelapse.settings.definition import read_definition
 
 NOW = datetime(2026, 6, 22, 5, 0, tzinfo=UTC)
 
@@ -36,16 +36,17 @@ def test_slots_are_spaced_by_the_measured_scan(first_scan, interval):
 def test_definition_of_the_first_scan_is_sound(home):
     """One slot, at once."""
     home.define(FIRST_SCAN)
-    definition, schedule = read_with_schedule(home.settings / "timelapse.toml", NOW)
-    assert (definition.name, schedule.slots) == ("first_scan", (NOW + timedelta(seconds=1),))
+    definition = read_definition(home.settings / "timelapse.toml")
+    assert (definition.name, definition.schedule(NOW).slots) == ("first_scan", (NOW + timedelta(seconds=1),))
 
 
 def test_definition_of_the_slots_is_sound(home):
     """Its slots are the given interval apart, and no slot is skipped for being late."""
     home.define(SLOTS.format(interval=18.0))
-    definition, schedule = read_with_schedule(home.settings / "timelapse.toml", NOW)
-    assert len(schedule.slots) == N_SLOTS
-    assert schedule.slots[1] - schedule.slots[0] == timedelta(seconds=18)
+    definition = read_definition(home.settings / "timelapse.toml")
+    slots = definition.schedule(NOW).slots
+    assert len(slots) == N_SLOTS
+    assert slots[1] - slots[0] == timedelta(seconds=18)
     assert definition.grace == timedelta(days=1)
 
 

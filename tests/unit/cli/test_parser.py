@@ -97,3 +97,26 @@ def test_every_command_has_its_module():
     """Each command of the parser is run by the function `run_<command>` in the module of its name."""
     commands = next(action for action in build_parser()._actions if action.dest == "command")
     assert all(callable(load_command(name)) for name in commands.choices)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", ""],
+        ["preview", ""],
+        ["start", ""],
+        ["amend", ""],
+        ["timeline", ""],
+        ["timeline", "--svg", ""],
+        ["datasets", "migrate", ""],
+        ["deliver", "--forget", ""],
+        ["rig", "snapshot", "--output", ""],
+        ["--config", "", "status"],
+    ],
+)
+def test_empty_name_is_no_name(capsys, arguments):
+    """It is a variable of a shell that isn't set, and no person means the current directory by it."""
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert "an empty text names nothing" in capsys.readouterr().err

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from plantimager.timelapse.cli.findings import read_with_schedule
 from plantimager.timelapse.cli.preview import preview_lines
+from plantimager.timelapse.settings.definition import read_definition
 
 NOW = datetime(2026, 6, 22, 5, 0, tzinfo=UTC)
 
@@ -17,7 +17,8 @@ def preview(tmp_path, screen):
     def show(keys, tail="", *, now=NOW, every_slot=False, **about):
         path = tmp_path / "timelapse.toml"
         path.write_text(f'[timelapse]\nname = "col0_ld"\n{keys}\n{tail}')
-        definition, schedule = read_with_schedule(path, now)
+        definition = read_definition(path)
+        schedule = definition.schedule(now)
         return "\n".join(preview_lines(definition, schedule, now, screen(**about), every_slot=every_slot))
 
     return show

@@ -6,12 +6,11 @@ import pwd
 import stat
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from daemon_process import PLAINLY
-from msgspec.structs import replace as replaced
+from msgspec.structs import replace
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.cli import service_state, unit_facts
@@ -70,7 +69,7 @@ class Manager:
     def session(self, scope: Scope = Scope.SYSTEM, rig: str | None = None) -> Session:
         """Return a session of that scope."""
         environment = {"PATH": f"{self.bin}:{os.environ['PATH']}"}
-        places = replaced(
+        places = replace(
             session_places(scope, environment, rig=rig),
             store=self.storage / "timelapse_storage.json",
             config_directories=(self.settings,),

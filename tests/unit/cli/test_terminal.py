@@ -47,7 +47,10 @@ def test_file_or_pipe_has_lines_of_any_length():
     assert (screen.interactive, screen.colour, screen.columns) == (False, False, None)
 
 
-@pytest.mark.parametrize(("value", "columns"), [("40", 40), ("0", None), ("wide", None), ("-5", None), ("", None)])
+@pytest.mark.parametrize(
+    ("value", "columns"),
+    [("40", 40), ("0", None), ("wide", None), ("-5", None), ("", None), ("٤٠", None), ("9" * 5000, None)],
+)
 def test_columns_variable_counts_if_it_is_a_number(value, columns):
     """Any other value is ignored."""
     assert detect_screen(io.StringIO(), {"COLUMNS": value}).columns == columns

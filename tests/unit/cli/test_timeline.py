@@ -1,7 +1,7 @@
 """`timelapsectl timeline`: scheduled against taken."""
 
-import dataclasses
 import itertools
+import os
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
@@ -153,9 +153,9 @@ def test_boots_are_those_that_journalctl_lists(monkeypatch, tmp_path, answer, bo
     program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert [((first - EPOCH).seconds, (last - EPOCH).seconds) for first, last in read_boots()] == boots
+    assert [((first - EPOCH).seconds, (last - EPOCH).seconds) for first, last in read_boots(os.environ)] == boots
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    assert read_boots() == []
+    assert read_boots(os.environ) == []
 
 
 def test_scan_of_a_daemon_that_is_gone_is_not_being_taken(scanning, screen):
@@ -240,7 +240,7 @@ def test_svg_draws_only_within_its_canvas(snapshot):
 
 def test_legend_of_a_picture_with_everything_fits(snapshot):
     """However many kinds of marks and bands there are, each begins within the picture, and none on another."""
-    everything = dataclasses.replace(chart(snapshot), rows=(EVERYTHING,))
+    everything = replace(chart(snapshot), rows=(EVERYTHING,))
     root = ET.fromstring(draw_svg(everything))  # noqa: S314 - our own picture
     height = float(root.get("height"))
     entries = [float(text.get("x")) for text in root.iter(f"{SVG}text") if float(text.get("y")) == height - 24]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from plantimager.timelapse.scan.paths import DEFAULT_PATH, path_of, read_path
 from plantimager.timelapse.scan.pose import Pose
-from plantimager.timelapse.scan.values import MAX_POINTS
+from plantimager.timelapse.scan.values import MAX_POSITIONS
 
 
 def rounded(poses):
@@ -153,7 +153,7 @@ def test_faults_of_the_table_are_reported_with_its_name(table, messages):
         ("CustomPath", {"waypoints": []}, "waypoints = []: write a list of waypoints"),
         ("CustomPath", {"waypoints": [[1, 2, 3]]}, "waypoint 1 is [1, 2, 3]; write 5 numbers"),
         ("CustomPath", {"waypoints": [[1, 2, 3, 4, "x"]]}, 'waypoint 1 is [1, 2, 3, 4, "x"]; write a number'),
-        ("CustomPath", {"waypoints": [[1]] * (MAX_POINTS + 1), "scheme": ["x"]}, "10001 waypoints; at most 10000"),
+        ("CustomPath", {"waypoints": [[1]] * (MAX_POSITIONS + 1), "scheme": ["x"]}, "10001 waypoints; at most 10000"),
         ("CustomPath", {"waypoints": [[1, 2]], "scheme": ["x", "q"]}, "write a list of axes out of x, y, z, pan, tilt"),
         ("CustomPath", {"waypoints": [[1, 2]], "scheme": ["x", "x"]}, "an axis stands there twice"),
         ("CalibrationPath", {"path": 3, "n_points_line": 5}, "[ScanPath.kwargs] path = 3: write a table"),

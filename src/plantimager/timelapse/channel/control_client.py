@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.control_request import MAX_ANSWER_BYTES, Answer, read_answer
-from plantimager.timelapse.channel.message import MAX_ANSWER_LINE_BYTES, MessageReader, encode_message
+from plantimager.timelapse.channel.message import CHUNK_BYTES, MAX_ANSWER_LINE_BYTES, MessageReader, encode_message
 from plantimager.timelapse.channel.peer import peer_of
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, TimelapsedError
 
@@ -28,7 +28,6 @@ DECISION_SECONDS: Final = 60.0
 """Time for it to decide on a change: longer than the limits together of what it may wait for, a driver and disks."""
 JUDGEMENT_SECONDS: Final = 150.0
 """Time for it to judge: it imports libraries (30 s), runs apprise (60 s), asks a driver and disks, each for 10 s."""
-CHUNK_BYTES: Final = 2**16
 
 
 class Server(StrEnum):
@@ -83,8 +82,8 @@ class ServerEnded(TimelapsedError):
 class Connection:
     """A connection to a daemon or relay, for one request."""
 
-    def __init__(self, connection: socket.socket, clock: Clock, within: float, server: Server) -> None:
-        self._socket, self._clock, self._within, self._server = connection, clock, within, server
+    def __init__(self, connection: socket.socket, clock: Clock, timeout: float, server: Server) -> None:
+        self._socket, self._clock, self._timeout, self._server = connection, clock, timeout, server
         self.pid = peer_of(connection).pid
         """That of the server."""
 
@@ -105,21 +104,21 @@ class Connection:
             It can't be understood.
         """
         n_waited = 0
-        self._socket.settimeout(self._within)
+        self._socket.settimeout(self._timeout)
         with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was whole: the answer says why
             for piece in encode_message({"command": command, **body}, files):
                 self._send(piece)
         reader = MessageReader(MAX_ANSWER_LINE_BYTES, MAX_ANSWER_BYTES)
-        ends = self._clock.monotonic() + self._within
+        ends = self._clock.monotonic() + self._timeout
         while True:
             came = self._receive(ends)
             if came is None:
                 n_waited += 1
                 if is_in_progress():
-                    ends += self._within
+                    ends += self._timeout
                     continue
                 raise ServerSilent(
-                    f"the {self._server} (PID {self.pid}) has not answered within {n_waited * self._within:g} s; "
+                    f"the {self._server} (PID {self.pid}) has not answered within {n_waited * self._timeout:g} s; "
                     "nothing more is asked of it",
                     hint=f"should it have begun with it, {self._server.shown_by} show that",
                 )
@@ -155,12 +154,12 @@ def connect(
     paths: Sequence[Path],
     trusted: Collection[int],
     clock: Clock,
-    within: float | None = None,
+    timeout: float | None = None,
     server: Server = Server.DAEMON,
 ) -> Iterator[Connection | None]:
     """Yield a connection to a server at one of some paths, ``None`` where none listens; its end withdraws a request.
 
-    It has ``within`` seconds to answer, else `SILENCE_SECONDS`.
+    It has ``timeout`` seconds to answer, else `SILENCE_SECONDS`.
 
     A socket counts only where its directory and the process behind it belong to one of the ``trusted`` users: what is
     asked may be confidential, and root must not believe what another user's process says.
@@ -174,7 +173,7 @@ def connect(
     OSError
         The kernel refuses the connection.
     """
-    seconds = SILENCE_SECONDS if within is None else within
+    seconds = SILENCE_SECONDS if timeout is None else timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as end:
         # A time-out of Python's own would make the kernel refuse where clients wait to be accepted.
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(seconds) + 1, 0))

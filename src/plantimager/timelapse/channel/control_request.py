@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from plantimager.timelapse.channel.message import PROTOCOL_VERSION, ControlMessage, MessageFaulty, encode_message
+from plantimager.timelapse.support.errors import with_hint
 from plantimager.timelapse.support.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -40,13 +41,7 @@ class Answer(Struct, frozen=True):
 
 
 def read_answer(message: ControlMessage) -> Answer:
-    """Return the answer in a message. What the service says is made fit for a terminal.
-
-    Raises
-    ------
-    MessageFaulty
-        There is none.
-    """
+    """Return the answer in a message, fit for a terminal; raise `MessageFaulty` where there is none."""
     line = message.line
     details = line.get("details", {})
     if not isinstance(line.get("message"), str) or not isinstance(details, dict):
@@ -74,20 +69,15 @@ class Request:
         self.command, self.body, self.files = command, body, tuple(files)
         self.who = who
         """The user's name, by the kernel's word."""
-        self._reply = reply
+        self.answer = reply
+        """Sends the answer, soon."""
         self.content: Any = None
         """What was read of its files beside the loop, or the error of that."""
         self.is_withdrawn = False
         """Whether nobody waits for the answer any more."""
 
     def text(self, key: str) -> str:
-        """Return a text of the body on one line, empty where there is none.
-
-        Raises
-        ------
-        MessageFaulty
-            It is something else.
-        """
+        """Return a text of the body on one line, empty where there is none; anything else is `MessageFaulty`."""
         value = self.body.get(key) or ""
         if not isinstance(value, str):
             raise MessageFaulty(f"{key}: write a text")
@@ -97,24 +87,15 @@ class Request:
         """Keep what ``read`` makes of the files."""
         self.content = read(self)
 
-    def answer(self, answer: Answer) -> None:
-        """Send the answer, soon."""
-        self._reply(answer)
-
     def withdraw(self) -> None:
         """Note that nobody waits for the answer; its files are of no use any more."""
         self.is_withdrawn, self.files = True, ()
 
 
 def read_request(message: ControlMessage, uid: int, who: str, reply: Callable[[Answer], None]) -> Request:
-    """Return the request in a message of a user, who is called ``who``.
+    """Return the request in a message of a user, who is called ``who``; raise `MessageFaulty` where there is none.
 
     Root's word on who used sudo counts: root could write anything into the store.
-
-    Raises
-    ------
-    MessageFaulty
-        It can't be understood.
     """
     line = dict(message.line)
     version, command, sudo_user = line.pop("version", None), line.pop("command", None), line.pop("sudo_user", None)
@@ -133,7 +114,7 @@ def read_request(message: ControlMessage, uid: int, who: str, reply: Callable[[A
 
 def refusal_of(problem: BaseException) -> Answer:
     """Return the answer to a request that was refused with an error, and its hint."""
-    hint, words = getattr(problem, "hint", None), str(problem)
+    words = with_hint(problem)
     if isinstance(problem, OSError) and problem.strerror:
         words = f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
-    return Answer(accepted=False, message=f"{words}{f'; {hint}' if hint else ''}")
+    return Answer(accepted=False, message=words)

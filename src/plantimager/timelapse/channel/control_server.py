@@ -24,7 +24,7 @@ from plantimager.timelapse.channel.control_request import (
     read_request,
     refusal_of,
 )
-from plantimager.timelapse.channel.message import MessageFaulty, MessageReader
+from plantimager.timelapse.channel.message import CHUNK_BYTES, MessageFaulty, MessageReader
 from plantimager.timelapse.channel.peer import look_up_user, peer_of
 from plantimager.timelapse.channel.served_client import MAX_CLIENTS, Access, ServedClient, why_refused
 from plantimager.timelapse.support.durable import make_private_directory
@@ -40,7 +40,6 @@ ANSWER_SECONDS: Final = 30.0
 """For a client to read its answer."""
 MAX_KEPT_BYTES: Final = 4 * MAX_REQUEST_BYTES
 """Of all the requests that are on their way at a time."""
-CHUNK_BYTES: Final = 2**16
 REST_SECONDS: Final = 0.1
 
 
@@ -71,10 +70,7 @@ class ControlServer:
     def open(self) -> None:
         """Make the socket, in place of one that an earlier daemon has left, and begin to serve.
 
-        Raises
-        ------
-        OSError
-            It can't be made.
+        Raises `OSError` where it can't be made.
         """
         make_private_directory(self.path.parent)
         listener = _listen(self.path, self._access.mode)
@@ -240,13 +236,12 @@ class ControlServer:
             busy = "the answer is too large as long as others are not read; try again in a moment"
             answer = Answer(accepted=False, message=busy)
         client.begin_answer(answer, self._clock.monotonic() + ANSWER_SECONDS)
-        with contextlib.suppress(BlockingIOError):
-            try:
-                self._write(client)
-            except BlockingIOError:
-                raise
-            except OSError:
-                self._drop(client)
+        try:
+            self._write(client)
+        except BlockingIOError:
+            pass  # later, as its reader takes more
+        except OSError:
+            self._drop(client)
 
 
 def _has_left(connection: socket.socket) -> bool:

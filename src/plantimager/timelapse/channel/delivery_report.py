@@ -26,10 +26,7 @@ def describe_targets(
 ) -> Iterator[str]:
     """Yield how far each target is, a line for each dataset that it has not, and what was removed here.
 
-    Raises
-    ------
-    OSError
-        A ledger in the relay's state ``directory`` can't be read.
+    Raises `OSError` where a ledger in the relay's state ``directory`` can't be read.
     """
     known = {target.name: target for target in status.targets} if status is not None else {}
     for name, ledger in ledgers.items():

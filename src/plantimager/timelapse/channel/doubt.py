@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
-from plantimager.timelapse.channel.moment import Moment, check_moments
+from plantimager.timelapse.channel.moment import Moment, WithMoments
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.support.text import format_count, one_line
 
@@ -18,7 +16,7 @@ MAX_POSITIONS: Final = 5
 """Positions that are named; of more there is a count."""
 
 
-class Doubt(Struct, frozen=True, kw_only=True):
+class Doubt(WithMoments, frozen=True, kw_only=True):
     """The pictures of one camera that are doubtful in the same way, since they began to be so."""
 
     timelapse: str
@@ -43,10 +41,6 @@ class Doubt(Struct, frozen=True, kw_only=True):
     file: str
     """One of the last slot, below the directory of the datasets."""
     is_over: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse times that can't be shown."""
-        check_moments(self.since, self.until)
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ A line is a JSON object, a tab, and its CRC-32. It is synced before it counts. T
 is left out. A line that the disk damaged may have taken back any line before it: what those claim is not believed, and
 the datasets are compared again with what the target has. `Ledger` is used by the relay's
 sinks, which record, and by its control thread, which has it forget; a lock of the file keeps them apart.
+A file that can't be read or written is an `OSError`.
 """
 
 from __future__ import annotations
@@ -128,11 +129,6 @@ class Ledger:
         """Read the file where it isn't as this object left it; return whether it was read.
 
         Its one keeper, which tells of damage, has it mended: written again without damage and earlier outcomes.
-
-        Raises
-        ------
-        OSError
-            It can't be read.
         """
         if not self.has_changed:
             return False
@@ -155,13 +151,7 @@ class Ledger:
         return True
 
     def record(self, *entries: LedgerEntry) -> None:
-        """Add outcomes, durably. They count from now on in any case.
-
-        Raises
-        ------
-        OSError
-            They are not on disk.
-        """
+        """Add outcomes, durably. They count from now on in any case, also where this raises `OSError`."""
         entries = tuple(replace(entry, place=self.place) for entry in entries)
         for entry in entries:
             self.entries.pop(entry.key, None)
@@ -273,11 +263,6 @@ def forget_datasets(
     """Have a ledger forget some datasets, and return what it said of them; each is compared again.
 
     The relay notices the change, and tries at once whatever waits; where nothing is forgotten, too, if it ``retries``.
-
-    Raises
-    ------
-    OSError
-        The ledger can't be read or written.
     """
     ledger.refresh()
     known = [entry for entry in ledger.entries.values() if forgotten(entry)]

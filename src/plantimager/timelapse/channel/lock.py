@@ -97,10 +97,7 @@ def _signed_by(lock: Path) -> int | None:
 def process_start(pid: int) -> str:
     """Return when a process started, in clock ticks since boot: with the PID it identifies one process for good.
 
-    Raises
-    ------
-    OSError
-        There is no such process.
+    Raises `OSError` where there is no such process.
     """
     # proc_pid_stat(5): field 22, counted from behind the command's name, which may hold spaces and parentheses. The
     # process's is that of its first thread. An emulator (qemu-user) invents /proc/PID/stat, but not this file.

@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
-from plantimager.timelapse.store.schema import are_years_sound
+from plantimager.timelapse.store.schema import are_years_sound, times_in
 
 Moment = Annotated[datetime, Meta(tz=True)]
-"""For the field of a struct, which then calls `check_moments` in its ``__post_init__``."""
+"""For the fields of a `WithMoments`."""
 
 
-def check_moments(*moments: datetime | None) -> None:
-    """Raise `ValueError` where one can't be shown in every zone; msgspec makes a fault of the message of that."""
-    if not are_years_sound(moment for moment in moments if moment is not None):
-        raise ValueError("a time is too far away")
+class WithMoments(Struct, frozen=True):
+    """A struct whose times can be shown in every zone; msgspec makes a fault of any other."""
+
+    def __post_init__(self) -> None:
+        """Refuse other times."""
+        if not are_years_sound(times_in(self)):
+            raise ValueError("a time is too far away")

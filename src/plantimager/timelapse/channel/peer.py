@@ -43,13 +43,7 @@ class Peer(Struct, frozen=True):
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    """Return who has connected, or who listens.
-
-    Raises
-    ------
-    OSError
-        The kernel doesn't say it.
-    """
+    """Return who has connected, or who listens; raise `OSError` where the kernel doesn't say it."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, uid, gid = struct.unpack("3i", credentials)
     groups = {gid}

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.doubt import Doubt, describe_doubts
 from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
 from plantimager.timelapse.channel.lock import running_daemon
-from plantimager.timelapse.channel.moment import Moment, check_moments
+from plantimager.timelapse.channel.moment import Moment, WithMoments
 from plantimager.timelapse.datasets.disk_space import format_bytes
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.wording import format_local_time
@@ -28,7 +28,7 @@ MAX_STATUS_BYTES: Final = 100_000
 MAX_TRIAL_SECONDS: Final = 86_400
 
 
-class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TargetStatus(WithMoments, frozen=True, kw_only=True, omit_defaults=True):
     """How far one target is."""
 
     name: str
@@ -48,10 +48,6 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is on its way, and how far: ``sending col_17: 3 of 20 files``; empty where nothing is."""
     trouble: str = ""
     """Why the target gets nothing now, in words; empty where it does."""
-
-    def __post_init__(self) -> None:
-        """Refuse times that can't be shown."""
-        check_moments(self.delivered_at, self.oldest)
 
     @property
     def waiting(self) -> int:
@@ -74,7 +70,7 @@ class TargetStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{', '.join(parts)} ({one_line(f'{self.name}: {self.trouble}' if self.trouble else self.name)})"
 
 
-class SinkStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SinkStatus(WithMoments, frozen=True, kw_only=True, omit_defaults=True):
     """How another sink of the relay is: what is set up, and when it last worked."""
 
     name: str
@@ -86,10 +82,6 @@ class SinkStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why it doesn't work now, in words."""
     doubts: tuple[Doubt, ...] | None = None
     """About the pictures of the present timelapse; ``None`` of a sink that doesn't judge them, or not yet."""
-
-    def __post_init__(self) -> None:
-        """Refuse times that can't be shown."""
-        check_moments(self.worked_at)
 
     def describe(self, now: datetime) -> str:
         """Return ``2 addresses, last worked 22 Jun 10:00 (notify: no route to host)``."""

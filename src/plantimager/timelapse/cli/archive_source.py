@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import ask_daemon
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, take_snapshot
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, snapshot_of, take_snapshot
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 
@@ -21,7 +21,7 @@ class FilesRefused(TimelapsedError):
     """The daemon doesn't say what is in its files."""
 
 
-def archive_names(session: Session, within: float | None = None) -> list[str]:
+def archive_names(session: Session, timeout: float | None = None) -> list[str]:
     """Return the names of the timelapses in the archive.
 
     Raises
@@ -36,12 +36,12 @@ def archive_names(session: Session, within: float | None = None) -> list[str]:
     except FileNotFoundError:
         return []
     except PermissionError:
-        return archives_by_daemon(session, within)[0]
+        return archives_by_daemon(session, timeout)[0]
 
 
-def archives_by_daemon(session: Session, within: float | None = None) -> tuple[list[str], int]:
+def archives_by_daemon(session: Session, timeout: float | None = None) -> tuple[list[str], int]:
     """Return the names that the daemon lists, and how many files there are; it raises what `ask_files` does."""
-    details = ask_files(session, "archives", {}, within).details
+    details = ask_files(session, "archives", {}, timeout).details
     names, total = details.get("archives"), details.get("total")
     listed = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     return listed, total if isinstance(total, int) else len(listed)
@@ -67,28 +67,12 @@ def archived_snapshot(session: Session, name: str) -> StatusSnapshot:
     answer = ask_files(session, "archive", {"name": name})
     if not answer.files:
         raise FilesRefused(f"the daemon's answer has no {path}")
-    stored, clock = read_timelapse(answer.files[0], path), session.clock
-    return StatusSnapshot(
-        at=clock.now(),
-        store=path,
-        timelapse=stored.timelapse,
-        logbook=stored.logbook,
-        saved_at=stored.logbook.saved_at,
-        evidence=clock.evidence(),
-    )
+    return snapshot_of(read_timelapse(answer.files[0], path), path, session.clock)
 
 
-def ask_files(session: Session, command: str, body: Mapping[str, Any], within: float | None = None) -> Answer:
-    """Ask the daemon for what is in its files.
-
-    Raises
-    ------
-    FilesRefused
-        It doesn't say it.
-    TimelapsedError
-        As `ask_daemon`.
-    """
-    answer = ask_daemon(session, command, body, within=within)
+def ask_files(session: Session, command: str, body: Mapping[str, Any], timeout: float | None = None) -> Answer:
+    """Ask the daemon for what is in its files; raise `FilesRefused` where it doesn't say it, and as `ask_daemon`."""
+    answer = ask_daemon(session, command, body, timeout=timeout)
     if not answer.accepted:
         raise FilesRefused(answer.message)
     return answer

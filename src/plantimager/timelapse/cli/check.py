@@ -77,10 +77,11 @@ def run_check(options: argparse.Namespace, session: Session) -> int:
             added += filter(None, [str(nobody)])
         added += _relay_notes(of_relay, own, session)
     findings = _merge(findings, judged)
-    added += volatile_journal_notes(session)
+    volatile = describe_volatile_journal() if session.scope is not Scope.OWN else None
+    added += filter(None, [volatile])
     findings[0] = replace(findings[0], notes=(*findings[0].notes, *added))
     for finding in findings:
-        session.screen.write(*_finding_lines(finding, session.screen))
+        session.screen.show(*_finding_lines(finding, session.screen))
     return EXIT_CONFIG if any(finding.problem is not None for finding in findings) else 0
 
 
@@ -125,7 +126,7 @@ def _ask_service(
             contents[path] = read_regular(path, MAX_REQUEST_BYTES)
     body = {"names": [*map(str, contents)], "own_definition": asks_own}
     try:
-        answer = ask_daemon(session, "check", body, [*contents.values()], within=JUDGEMENT_SECONDS)
+        answer = ask_daemon(session, "check", body, [*contents.values()], timeout=JUDGEMENT_SECONDS)
         answered = answer.details["found"]
         found = [_finding_of(one) for one in answered]
         of_relay = answer.details.get("relay")
@@ -202,13 +203,6 @@ def storage_notes(path: Path | None, session: Session) -> Iterator[str]:
     with suppress(TimelapsedError):  # its faults are reported already
         datasets = session.places.datasets_in(read_config(path).datasets)
         yield from describe_storage(datasets, session.store.parent)
-
-
-def volatile_journal_notes(session: Session) -> Iterator[str]:
-    """Yield that the journal will not outlive a restart of the machine."""
-    volatile = describe_volatile_journal() if session.scope is not Scope.OWN else None
-    if volatile is not None:
-        yield volatile
 
 
 def is_configuration(path: Path) -> bool:

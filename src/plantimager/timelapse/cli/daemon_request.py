@@ -37,9 +37,9 @@ class NotSaved(TimelapsedError):
     """The daemon goes on with what it has accepted, but that is not on disk yet."""
 
 
-def connect_daemon(session: Session, within: float | None = None) -> AbstractContextManager[Connection | None]:
+def connect_daemon(session: Session, timeout: float | None = None) -> AbstractContextManager[Connection | None]:
     """Return a context with a connection to the session's daemon, ``None`` where none runs; as `connect`."""
-    return connect(session.places.controls, trusted_users(session), session.clock, within)
+    return connect(session.places.controls, trusted_users(session), session.clock, timeout)
 
 
 def trusted_users(session: Session) -> set[int]:
@@ -63,9 +63,9 @@ def ask_daemon(
     body: Mapping[str, Any],
     files: Sequence[bytes] = (),
     is_in_progress: Callable[[], bool] = lambda: False,
-    within: float | None = None,
+    timeout: float | None = None,
 ) -> Answer:
-    """Send the daemon a request, and return its answer. It has ``within`` seconds, else the usual time.
+    """Send the daemon a request, and return its answer. It has ``timeout`` seconds, else the usual time.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def ask_daemon(
     TimelapsedError
         As `connect` and `Connection.ask`.
     """
-    with connect_daemon(session, within) as daemon:
+    with connect_daemon(session, timeout) as daemon:
         if daemon is None:
             raise _not_there(session)
         return daemon.ask(command, {**body, **identity(session)}, files, is_in_progress)

@@ -28,20 +28,15 @@ def run_datasets(options: argparse.Namespace, session: Session) -> int:
     named = read_daemon_config(session.places.find_config())[0].datasets if options.directory is None else None
     directory = options.directory or session.places.datasets_in(named)
     owned = session.store.parent if options.directory is None else directory
-    with acting_as_owner(owned):
+    with acting_as_owner(owned), _alone_in(directory):
         return _migrate(directory, session, dry_run=options.dry_run)
 
 
 def _migrate(directory: Path, session: Session, *, dry_run: bool) -> int:
-    if not dry_run and not os.access(directory, os.W_OK | os.X_OK, effective_ids=True) and directory.exists():
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
-    with _alone_in(directory):
-        return _migrate_all(directory, session, dry_run=dry_run)
-
-
-def _migrate_all(directory: Path, session: Session, *, dry_run: bool) -> int:
     migrated = as_before = damaged = 0
     if not dry_run:
+        if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
         finish_interrupted(directory)
     for dataset in sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")):
         try:

@@ -74,13 +74,7 @@ def _end_like_ctrl_c() -> None:
 
 
 def play(home: Home, clock: Clock, screen: Screen) -> Cut:
-    """Run the timelapse to its end, with a power cut in one of its scans; return when the power was cut.
-
-    Raises
-    ------
-    DemoFailed
-        It can't be run to its end.
-    """
+    """Run the timelapse to its end, with a power cut in one of its scans; return when, or raise `DemoFailed`."""
     _narrate(screen, f"a first scan on a simulated rig, to measure it; all of it is in {home.directory} (… below)")
     with DemoDaemon(home, clock, screen) as daemon:
         first_scan = _measure_first_scan(daemon, home, clock)

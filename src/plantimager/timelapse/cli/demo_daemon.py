@@ -60,13 +60,7 @@ class DemoDaemon:
         self._log.close()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Show the daemon's log until ``condition`` is true.
-
-        Raises
-        ------
-        DemoFailed
-            The daemon ended or fell silent before.
-        """
+        """Show the daemon's log until ``condition`` is true; raise `DemoFailed` where it ends or is silent before."""
         active_at = self._clock.monotonic()
         while not condition():
             if self._process.poll() is not None:
@@ -100,13 +94,7 @@ class DemoDaemon:
         self._show_log()
 
     def stop(self) -> int:
-        """End the process as systemd does; return its exit code.
-
-        Raises
-        ------
-        DemoFailed
-            It doesn't end.
-        """
+        """End the process as systemd does; return its exit code, or raise `DemoFailed`."""
         self._process.terminate()
         try:
             self._process.wait(MAX_SILENCE_SECONDS)

@@ -93,13 +93,7 @@ class Home(Struct, frozen=True):
 
     @classmethod
     def make(cls, environment: Mapping[str, str], time_per_position: timedelta = TIME_PER_POSITION) -> Self:
-        """Make the directory with its configuration and the definition of a first scan.
-
-        Raises
-        ------
-        OSError
-            It can't be made.
-        """
+        """Make the directory with its configuration and the definition of a first scan."""
         directory = Path(tempfile.mkdtemp(prefix="timelapsed-demo-"))
         own = {"XDG_DATA_HOME": f"{directory}/data", "XDG_CONFIG_HOME": f"{directory}/config"}
         inherited = {name: value for name, value in environment.items() if name not in _SERVICE_VARIABLES}
@@ -112,13 +106,7 @@ class Home(Struct, frozen=True):
         return home
 
     def define(self, timelapse: str) -> None:
-        """Write the definition with these keys of its ``[timelapse]`` table.
-
-        Raises
-        ------
-        OSError
-            It can't be written.
-        """
+        """Write the definition with these keys of its ``[timelapse]`` table."""
         text = DEFINITION.format(timelapse=timelapse.rstrip())
         (self.settings / "timelapse.toml").write_text(text, encoding="utf-8")
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from plantimager.timelapse.cli import disk_outlook
@@ -19,26 +19,26 @@ from plantimager.timelapse.cli.child_look import look_in_child
 from plantimager.timelapse.cli.disk_outlook import held_timelapse, outlook_of_definition
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.drivers import load_driver
-from plantimager.timelapse.settings.acceptance import describe_existing, find_name_clash
+from plantimager.timelapse.settings.acceptance import describe_existing, find_name_clash, is_new_name
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
-from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, is_new_name, meaning_of
+from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, meaning_of
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime, tzinfo
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.schedule import Schedule
     from plantimager.timelapse.drivers.base import ScannerDriver
-    from plantimager.timelapse.settings.disk_plan import DiskOutlook
     from plantimager.timelapse.settings.places import Places
+
+T = TypeVar("T")
 
 LOCAL_TIME: Final = Path("/etc/localtime")
 """The host's zone, in which the service reads definitions; UTC where the file is missing."""
 CLOSED: Final = "the storage is closed to this account, so used names and past scans were not judged"
-
 
 EXAMINER: Final = Examiner(load_driver)
 
@@ -55,24 +55,24 @@ def check_definition(path: Path, driver: ScannerDriver | None, now: datetime, pl
         definition, (slots, notes) = EXAMINER.read(partial(read_definition, path), driver, now, path)
     except (ConfigurationError, DriverBroken) as problem:
         return Finding(str(path), problem=problem)
-    clashes = where_allowed(clash_notes, definition, places)
-    fit = where_allowed(scan_fit_notes, definition, slots, driver, places)
+    clashes = where_allowed(clash_notes, definition, places) or ()
+    fit = where_allowed(scan_fit_notes, definition, slots, driver, places) or ()
     closed = (CLOSED,) if any(map(_is_closed, (places.store, places.history))) else ()
     unchecked = () if driver is not None else (NO_DRIVER,)
     return Finding(
         str(path),
         meaning_of(definition, slots, now),
         (*notes, *clashes, *fit, *closed, *unchecked),
-        disk=disk_where_allowed(definition, slots, driver, places, now),
+        disk=where_allowed(outlook_of_definition, definition, slots, driver, places, now),
     )
 
 
-def where_allowed(find: Callable[..., Iterable[str]], *arguments: object) -> tuple[str, ...]:
-    """Return notes, none where the storage is closed to this user: the daemon, which may read it, judges as well."""
+def where_allowed(find: Callable[..., T], *arguments: object) -> T | None:
+    """Return what is found; ``None`` where the storage is closed to this user: then the daemon judges alone."""
     try:
-        return tuple(find(*arguments))
+        return find(*arguments)
     except PermissionError:
-        return ()
+        return None
 
 
 def _is_closed(path: Path) -> bool:
@@ -82,16 +82,6 @@ def _is_closed(path: Path) -> bool:
     except OSError as problem:
         return not isinstance(problem, FileNotFoundError)
     return not os.access(path, os.R_OK)
-
-
-def disk_where_allowed(
-    definition: Definition, slots: Sequence[datetime], driver: ScannerDriver | None, places: Places, now: datetime
-) -> DiskOutlook | None:
-    """Return the outlook of the disk, ``None`` where the storage is closed to this user."""
-    try:
-        return outlook_of_definition(definition, slots, driver, places, now)
-    except PermissionError:
-        return None
 
 
 def clash_notes(definition: Definition, places: Places) -> tuple[str, ...]:
@@ -122,18 +112,6 @@ def _look_for_datasets(definition: Definition, places: Places) -> Iterator[str]:
         except OSError:  # of the child
             found = None
         yield from filter(None, [found])
-
-
-def read_with_schedule(path: Path, now: datetime) -> tuple[Definition, Schedule]:
-    """Return a definition, and the schedule that it makes if it starts at ``now``.
-
-    Raises
-    ------
-    FileUnusable, FaultsFound
-        The file can't be read, or it has faults.
-    """
-    definition = read_definition(path)
-    return definition, definition.schedule(now)
 
 
 def scan_fit_notes(

@@ -6,11 +6,10 @@ import os
 import pwd
 import re
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 
 from plantimager.timelapse.cli.session import UNIT, Scope, session_places
 from plantimager.timelapse.cli.unit_facts import ask
@@ -42,13 +41,7 @@ class RigUnknown(TimelapsedError):
 
 
 def check_rig_is_known(session: Session) -> None:
-    """Refuse a rig's name that nothing on this host has.
-
-    Raises
-    ------
-    RigUnknown
-        The hint lists those that there are.
-    """
+    """Refuse a rig's name that nothing on this host has; the hint lists those that there are."""
     with suppress(OSError):
         if session.store.exists():
             return
@@ -75,7 +68,7 @@ def session_of(session: Session, rig: str | None) -> Session:
     """Return the session of another rig of the same scope."""
     places = session_places(session.scope, _without_file_name(session), rig=rig)
     store = session.store.parent / places.store.name
-    return replace(session, places=replace_fields(places, store=store))
+    return replace(session, places=replace(places, store=store))
 
 
 def sessions_of_users(session: Session) -> Iterator[tuple[str, Session]]:
@@ -91,7 +84,7 @@ def sessions_of_users(session: Session) -> Iterator[tuple[str, Session]]:
             if user.pw_uid != os.getuid() and storage.stat().st_uid == user.pw_uid:
                 environment = {"HOME": user.pw_dir, "PATH": session.environment.get("PATH", os.defpath)}
                 places = session_places(Scope.USER, environment)
-                places = replace_fields(places, store=storage / places.store.name)
+                places = replace(places, store=storage / places.store.name)
                 yield name, replace(session, environment=environment, scope=Scope.USER, places=places)
 
 

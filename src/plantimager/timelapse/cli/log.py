@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 ROOT: Final = Path("/")
-LEVELS: Final = ("etc", "run", "usr/local/lib", "usr/lib")
+DIRECTORIES: Final = ("etc", "run", "usr/local/lib", "usr/lib")
 """The directories of journald's configuration, the first outranking the others; see journald.conf(5)."""
 CURE: Final = "keep it with systemd/install --persistent-journal, or Storage=persistent in journald.conf"
 
@@ -47,13 +47,7 @@ def run_log(options: argparse.Namespace, session: Session) -> int:
 
 
 def journal_command(session: Session, arguments: Sequence[str]) -> list[str]:
-    """Return the command line that shows a rig's journal.
-
-    Raises
-    ------
-    TimelapsedError
-        The daemon of this store is no service.
-    """
+    """Return the command line that shows a rig's journal; refuse where its daemon is no service."""
     if session.scope is Scope.OWN:
         raise TimelapsedError(
             f"{session.store}: a daemon on this store logs to where it was started",
@@ -91,12 +85,12 @@ def _storage_setting(root: Path) -> str:
 
 
 def _configuration_files(root: Path) -> Iterator[Path]:
-    """Yield the main file, then the drop-ins in the order of their names; of one name the highest level counts."""
-    main = (root / level / "systemd/journald.conf" for level in LEVELS)
+    """Yield the main file, then the drop-ins in the order of their names; of one name the first directory counts."""
+    main = (root / directory / "systemd/journald.conf" for directory in DIRECTORIES)
     yield from [path for path in main if path.exists()][:1]
     drop_ins = {
         path.name: path
-        for level in reversed(LEVELS)
-        for path in (root / level / "systemd/journald.conf.d").glob("*.conf")
+        for directory in reversed(DIRECTORIES)
+        for path in (root / directory / "systemd/journald.conf.d").glob("*.conf")
     }
     yield from (drop_ins[name] for name in sorted(drop_ins))

@@ -42,17 +42,17 @@ def build_parser() -> argparse.ArgumentParser:
     add = partial(_add_command, commands)
 
     check = add("check", "say what is wrong with configuration and definition, all of it at once")
-    check.add_argument("files", type=Path, nargs="*", metavar="FILE", help="definitions, or a timelapsed.toml")
+    check.add_argument("files", type=_path, nargs="*", metavar="FILE", help="definitions, or a timelapsed.toml")
 
     preview = add("preview", "show when the slots of a definition would be, without starting it")
-    preview.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the definition")
+    preview.add_argument("file", type=_path, nargs="?", metavar="FILE", help="the definition")
     preview.add_argument("--all", action="store_true", help="a line for every slot")
 
     start = add("start", "have a timelapse taken up")
-    start.add_argument("file", type=Path, metavar="FILE", help="its definition")
+    start.add_argument("file", type=_path, metavar="FILE", help="its definition")
 
     amend = add("amend", "have another definition take the place of what is still to come of the timelapse")
-    amend.add_argument("file", type=Path, metavar="FILE", help="the definition, of the same name")
+    amend.add_argument("file", type=_path, metavar="FILE", help="the definition, of the same name")
     amend.add_argument("--yes", action="store_true", help="don't ask, also at a terminal")
 
     pause = add("pause", "have slots skipped that fall due from now on, until resume; a scan under way is finished")
@@ -83,15 +83,17 @@ def build_parser() -> argparse.ArgumentParser:
     log.add_argument("arguments", nargs="*", metavar="ARGUMENT")
 
     timeline = add("timeline", "draw the slots, planned against taken: a row a day, a mark a slot")
-    timeline.add_argument("name", nargs="?", metavar="NAME", help="a timelapse that has ended; default: the last one")
-    timeline.add_argument("--svg", type=Path, metavar="FILE", help="as a picture into this file; - is standard output")
+    timeline.add_argument(
+        "name", type=_name, nargs="?", metavar="NAME", help="a timelapse that has ended; default: the last one"
+    )
+    timeline.add_argument("--svg", type=_path, metavar="FILE", help="as a picture into this file; - is standard output")
 
     add("verify", "look for damage in store, archive and datasets; nothing is changed")
     _add_datasets(add("datasets", "bring datasets of earlier versions to the present layout"))
     deliver = add("deliver", "show what the relay has delivered, and what waits")
     again = deliver.add_mutually_exclusive_group()
     again.add_argument("--retry", action="store_true", help="try again at once what waits, and what was refused")
-    again.add_argument("--forget", metavar="NAME", help="compare a dataset again, or all of a target")
+    again.add_argument("--forget", type=_name, metavar="NAME", help="compare a dataset again, or all of a target")
 
     notify = add("notify", "show which messages and heartbeat the relay sends, or send a test")
     notify.add_argument("--test", action="store_true", help="send a test message, and say which service took it")
@@ -113,7 +115,7 @@ def _add_datasets(datasets: argparse.ArgumentParser) -> None:
     actions = datasets.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     migrate = _add_command(actions, "migrate", "bring their metadata to the present layout; no picture is touched")
     migrate.add_argument(
-        "directory", type=Path, nargs="?", metavar="DIR", help="where they are; default: the rig's own"
+        "directory", type=_path, nargs="?", metavar="DIR", help="where they are; default: the rig's own"
     )
     migrate.add_argument("--dry-run", action="store_true", help="change nothing, and say what would be changed")
 
@@ -135,7 +137,7 @@ def _add_rig(rig: argparse.ArgumentParser) -> None:
     snapshot = add("snapshot", "take a picture from where the arm is, in the light there is")
     snapshot.add_argument("--camera", default="", metavar="NAME", help="by this camera; default: by each")
     snapshot.add_argument(
-        "--output", type=Path, default=Path(), metavar="PATH", help="a file, or a directory (default: the current one)"
+        "--output", type=_path, default=Path(), metavar="PATH", help="a file, or a directory (default: the current one)"
     )
 
     trial = add("try", "take one scan now, outside the schedule, and say how long it took and how large it is")
@@ -191,8 +193,20 @@ def _add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
     )
     group.add_argument("--rig", metavar="NAME", default=default, help="that of one of several rigs on this host")
     group.add_argument(
-        "--config", type=Path, metavar="FILE", default=default, help="use this timelapsed.toml and look for no other"
+        "--config", type=_path, metavar="FILE", default=default, help="use this timelapsed.toml and look for no other"
     )
+
+
+def _name(text: str) -> str:
+    """Return a name. An empty one is a variable of a shell that isn't set."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text names nothing")
+    return text
+
+
+def _path(text: str) -> Path:
+    """Return the path of a file or a directory."""
+    return Path(_name(text))
 
 
 def _count(text: str) -> int:

@@ -25,19 +25,7 @@ class EndOfPauseUnusable(TimelapsedError):
 
 
 def run_pause(options: argparse.Namespace, session: Session) -> int:
-    """Have the timelapse paused, or have an end given to its pause.
-
-    Raises
-    ------
-    EndOfPauseUnusable
-        Its end can't be understood.
-    DefinitionRefused
-        There is nothing to pause, or the end is over.
-    NotSaved
-        It is paused, but that is not on disk yet.
-    TimelapsedError
-        No daemon has answered.
-    """
+    """Have the timelapse paused, or have an end given to its pause."""
     until = end_of_pause(options.until, options.duration, session.clock.now())
     return request_change(session, "pause", {} if until is None else {"until": until.isoformat()})
 
@@ -46,11 +34,6 @@ def end_of_pause(until: str | None, duration: str | None, now: datetime) -> date
     """Return the instant that a person has written, as a time or as a duration from ``now`` on; ``None`` for neither.
 
     A bare time of day is the next one: today, or tomorrow.
-
-    Raises
-    ------
-    EndOfPauseUnusable
-        It is neither, or beyond the years that a slot can have.
     """
     try:
         if duration is not None:

@@ -6,13 +6,14 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.disk_outlook import disk_line, outlook_of_definition
-from plantimager.timelapse.cli.findings import configured_driver, read_with_schedule, scan_fit_notes
+from plantimager.timelapse.cli.findings import configured_driver, scan_fit_notes
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import OnScanFailed
 from plantimager.timelapse.domain.wording import describe_schedule, describe_zone
 from plantimager.timelapse.scan.cameras import read_cameras
 from plantimager.timelapse.scan.paths import read_path
+from plantimager.timelapse.settings.definition import read_definition
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.text import format_count
 
@@ -43,12 +44,13 @@ def run_preview(options: argparse.Namespace, session: Session) -> int:
         where = " or ".join(str(directory) for directory in session.places.config_directories)
         raise TimelapsedError(f"no definition in {where}", hint="name one: timelapsectl preview FILE")
     now = session.clock.now()
-    definition, schedule = read_with_schedule(path, now)
+    definition = read_definition(path)
+    schedule = definition.schedule(now)
     with configured_driver(session.places) as driver:
         fit = scan_fit_notes(definition, schedule.slots, driver, session.places)
         disk = outlook_of_definition(definition, schedule.slots, driver, session.places, now)
     schedule = schedule._replace(notes=(*schedule.notes, *fit))
-    session.screen.write(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all, disk=disk))
+    session.screen.show(*preview_lines(definition, schedule, now, session.screen, every_slot=options.all, disk=disk))
     return 0
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.channel.control_request import Answer
     from plantimager.timelapse.cli.session import Session
 
-LOOK_SECONDS: Final = 1.0
+RELAY_SECONDS: Final = 1.0
 """For the relay to say how it is, where that is one line of many."""
 
 
@@ -41,7 +41,7 @@ class RelayRefused(TimelapsedError):
     """The relay doesn't do what it is asked for."""
 
 
-def ask_relay(session: Session, command: str, body: Mapping[str, Any], within: float | None = None) -> Answer:
+def ask_relay(session: Session, command: str, body: Mapping[str, Any], timeout: float | None = None) -> Answer:
     """Send the relay a request, and return its answer.
 
     Raises
@@ -54,7 +54,7 @@ def ask_relay(session: Session, command: str, body: Mapping[str, Any], within: f
         As `connect` and `Connection.ask`.
     """
     controls = session.places.relay_controls
-    with connect(controls, trusted_users(session), session.clock, within, Server.RELAY) as relay:
+    with connect(controls, trusted_users(session), session.clock, timeout, Server.RELAY) as relay:
         if relay is None:
             raise RelayNotThere("the relay is not running", hint=f"start it with: {relay_start_hint(session)}")
         answer = relay.ask(command, {**body, **identity(session)})
@@ -63,9 +63,9 @@ def ask_relay(session: Session, command: str, body: Mapping[str, Any], within: f
     return answer
 
 
-def relay_status(session: Session, within: float | None = None) -> RelayStatus:
+def relay_status(session: Session, timeout: float | None = None) -> RelayStatus:
     """Return what the relay says of itself; it raises what `ask_relay` does."""
-    answer = ask_relay(session, "status", {}, within)
+    answer = ask_relay(session, "status", {}, timeout)
     try:
         return msgspec.convert(answer.details, RelayStatus)
     except ValueError as problem:
@@ -86,7 +86,7 @@ def look_at_relay(session: Session) -> RelayLook:
     """Ask the relay once, and read its files where it says nothing."""
     now, directory = session.clock.now(), session.places.relay_state
     with suppress(TimelapsedError, OSError):
-        status = relay_status(session, LOOK_SECONDS)
+        status = relay_status(session, RELAY_SECONDS)
         return RelayLook(status, True, (*describe_status(status, now), *map(one_line, status.removed)))
     with acting_as_owner(directory):
         runs = running_daemon(relay_status_path(directory)) is not None

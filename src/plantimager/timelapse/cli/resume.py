@@ -13,15 +13,5 @@ if TYPE_CHECKING:
 
 
 def run_resume(_: argparse.Namespace, session: Session) -> int:
-    """Have the timelapse go on.
-
-    Raises
-    ------
-    DefinitionRefused
-        It isn't paused, or there is none.
-    NotSaved
-        It goes on, but that is not on disk yet.
-    TimelapsedError
-        No daemon has answered.
-    """
+    """Have the timelapse go on."""
     return request_change(session, "resume", {})

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, to_builtins
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 
 from plantimager.timelapse.channel.relay_status import describe_troubles
 from plantimager.timelapse.cli.known_rigs import (
@@ -24,9 +22,8 @@ from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope, session_places
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import JSON_VERSION, snapshot_as_json
-from plantimager.timelapse.cli.status_view import OUTCOMES
+from plantimager.timelapse.cli.status_view import OUTCOMES, describe_wait
 from plantimager.timelapse.cli.terminal import Style, align, truncate
-from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.pausing import pause_at
 from plantimager.timelapse.domain.states import RecordStatus, TimeLapseState
 from plantimager.timelapse.domain.wording import describe_end_of_pause
@@ -104,17 +101,17 @@ def _name(rig: str | None, user: str | None) -> str:
 
 def _report(name: str, user: str | None, session: Session) -> RigReport:
     """Return the report on one rig; what can't be read is said in its line."""
-    relay = look_at_relay(session)
+    relay, snapshot, error, service = look_at_relay(session), None, "", None
     try:
         snapshot = SnapshotSource(session, ANSWER_SECONDS).take()
     except (TimelapsedError, OSError) as problem:
-        service = None if user not in (None, _own_name()) else read_service_state(session)
         error = one_line(str(problem))
-        return RigReport(name=name, session=session, user=user, relay=relay, service=service, error=error)
-    if snapshot.daemon is None and user in (None, _own_name()):  # the manager of another user isn't asked
-        snapshot = replace_fields(snapshot, service=read_service_state(session))
-    service = snapshot.service
-    return RigReport(name=name, session=session, user=user, relay=relay, snapshot=snapshot, service=service)
+    if (snapshot is None or snapshot.daemon is None) and user in (None, _own_name()):  # no manager of another user
+        service = read_service_state(session)
+        snapshot = snapshot and replace(snapshot, service=service)
+    return RigReport(
+        name=name, session=session, user=user, relay=relay, snapshot=snapshot, service=service, error=error
+    )
 
 
 def _own_name() -> str:
@@ -138,9 +135,7 @@ def _state(report: RigReport) -> str:
     pause = pause_at(timelapse, snapshot.at)
     if pause is not None:
         return f"paused {describe_end_of_pause(pause.until, snapshot.at)}"
-    ahead = timelapse.next_at - snapshot.at
-    when = f"in {format_duration(ahead)}" if ahead >= timedelta(0) else f"{format_duration(ahead)} late"
-    return f"slot {timelapse.next_idx} of {timelapse.n_slots}, {when}"
+    return f"slot {timelapse.next_idx} of {timelapse.n_slots}, {describe_wait(timelapse.next_at - snapshot.at)}"
 
 
 def _last(report: RigReport) -> str:

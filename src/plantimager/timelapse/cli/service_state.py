@@ -27,6 +27,7 @@ from plantimager.timelapse.support.errors import (
     DefinitionRefused,
     FaultsFound,
     TimelapsedError,
+    with_hint,
 )
 from plantimager.timelapse.support.file_system import describe_owner, user_name
 from plantimager.timelapse.support.text import format_count, one_line
@@ -223,7 +224,7 @@ def foresee_definition(session: Session) -> str:
     except acceptance.DefinitionAlreadyAccepted:
         return ""
     except DefinitionRefused as refusal:
-        return f"refused: {refusal}; {refusal.hint}" if refusal.hint else f"refused: {refusal}"
+        return f"refused: {with_hint(refusal)}"
     except ConfigurationError as faulty:
         return f"faulty: {faulty}"
     except (TimelapsedError, OSError):  # of the store, which is reported itself

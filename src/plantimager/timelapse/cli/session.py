@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.lock import lock_path
@@ -42,8 +42,7 @@ class Scope(StrEnum):
     """That of a directory in ``XDG_DATA_HOME``: its daemon was started from a shell."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """Everything that a command takes from its surroundings."""
 
     environment: Mapping[str, str]
@@ -86,13 +85,7 @@ class Session:
 
 
 def open_session(options: argparse.Namespace) -> Session:
-    """Return the session of a command. Environment, terminal and clock are read here alone.
-
-    Raises
-    ------
-    FaultsFound
-        As `session_places`.
-    """
+    """Return the session of a command; raise as `session_places`. Environment, terminal and clock are read here."""
     environment = dict(os.environ)
     requested = Scope(options.scope) if options.scope else None
     scope = choose_scope(environment, requested, os.getuid())
@@ -141,13 +134,7 @@ def _own_units(places: Places) -> Iterator[Path]:
 def session_places(
     scope: Scope, environment: Mapping[str, str], *, rig: str | None = None, config_file: Path | None = None
 ) -> Places:
-    """Return the places of a rig, those of the system service where the scope says so.
-
-    Raises
-    ------
-    FaultsFound
-        The rig's name, or a file name in the environment, can't be used.
-    """
+    """Return the places of a rig, those of the system service where the scope says so; raise as `find_places`."""
     storage = SYSTEM_STORAGE if scope is Scope.SYSTEM else None
     places = find_places(environment, rig=rig, config_file=config_file, storage=storage)
     if scope is not Scope.SYSTEM:

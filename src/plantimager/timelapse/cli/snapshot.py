@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from plantimager.timelapse.channel.live import last_seen, read_last_sign, read_live
 from plantimager.timelapse.channel.lock import process_start, running_daemon
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.datasets.set_aside import SetAside
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
     from plantimager.timelapse.support.clock import Clock
     from plantimager.timelapse.support.clock_evidence import ClockEvidence
 
@@ -189,31 +191,35 @@ def _outlasting_scan(timelapse: TimeLapse) -> Iterator[str]:
 
 
 def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
-    """Read the state of a rig from its files.
-
-    Raises
-    ------
-    StoreUnreadable, StoreCorrupt
-        The store can't be read, or holds no timelapse.
-    """
+    """Read the state of a rig from its files; raise as `load_timelapse`."""
     # The daemon is read first: if it ends meanwhile, it is shown though it is gone, but no save of it is missed.
     daemon, sign = _read_daemon(store, clock), read_last_sign(store)
-    now, evidence = clock.now(), clock.evidence()
     loaded = load_timelapse(store)
     if loaded is None:
-        return StatusSnapshot(at=now, store=store, daemon=daemon, evidence=evidence)
-    stored = loaded.stored
-    return StatusSnapshot(
-        at=now,
-        store=store,
-        timelapse=stored.timelapse,
-        logbook=stored.logbook,
-        saved_at=stored.logbook.saved_at or _modified_at(loaded.path),
+        return snapshot_of(None, store, clock, daemon)
+    snapshot = snapshot_of(loaded.stored, store, clock, daemon)
+    return replace(
+        snapshot,
+        saved_at=snapshot.saved_at or _modified_at(loaded.path),
         backup_because=str(loaded.trouble or ""),
+        seen=last_seen(sign, snapshot.logbook, clock),
+        secrets=secrets_of(loaded.stored),
+    )
+
+
+def snapshot_of(
+    stored: StoredTimelapse | None, store: Path, clock: Clock, daemon: RunningDaemon | None = None
+) -> StatusSnapshot:
+    """Return the state of a rig now, with what is in its store."""
+    logbook = stored.logbook if stored is not None else Logbook()
+    return StatusSnapshot(
+        at=clock.now(),
+        store=store,
+        timelapse=stored.timelapse if stored is not None else None,
+        logbook=logbook,
+        saved_at=logbook.saved_at,
         daemon=daemon,
-        evidence=evidence,
-        seen=last_seen(sign, stored.logbook, clock),
-        secrets=secrets_of(stored),
+        evidence=clock.evidence(),
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import connect_daemon
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of, take_snapshot, up_since
+from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of, snapshot_of, take_snapshot, up_since
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 
@@ -23,23 +23,17 @@ class StatusRefused(TimelapsedError):
 class SnapshotSource:
     """Takes snapshots of one rig; what didn't change since the last one isn't sent again."""
 
-    def __init__(self, session: Session, within: float | None = None) -> None:
-        """Give the daemon ``within`` seconds to answer, else the usual time."""
-        self._session, self._within = session, within
+    def __init__(self, session: Session, timeout: float | None = None) -> None:
+        """Give the daemon ``timeout`` seconds to answer, else the usual time."""
+        self._session, self._timeout = session, timeout
         self._mark = ""
         self._stored: StoredTimelapse | None = None
 
     def take(self) -> StatusSnapshot:
-        """Return the state of the rig now: by its daemon, else as `take_snapshot`.
-
-        Raises
-        ------
-        StoreUnreadable, StoreCorrupt
-            The store can't be read, or holds no timelapse.
-        """
+        """Return the state of the rig now: by its daemon, else as `take_snapshot`, and raise as that does."""
         session = self._session
         try:
-            with connect_daemon(session, self._within) as daemon:
+            with connect_daemon(session, self._timeout) as daemon:
                 if daemon is not None:
                     return self._by_daemon(daemon.ask("status", {"seen": self._mark}), daemon.pid)
         except (TimelapsedError, OSError) as problem:
@@ -65,16 +59,6 @@ class SnapshotSource:
         elif "mark" not in answer.details:
             self._stored = None
         self._mark = str(answer.details.get("mark", ""))
-        stored, clock, store = self._stored, self._session.clock, self._session.store
-        now, daemon = clock.now(), daemon_of(answer.details, pid, up_since(pid, clock))
-        if stored is None:
-            return StatusSnapshot(at=now, store=store, daemon=daemon, evidence=clock.evidence())
-        return StatusSnapshot(
-            at=now,
-            store=store,
-            timelapse=stored.timelapse,
-            logbook=stored.logbook,
-            saved_at=stored.logbook.saved_at,
-            daemon=daemon,
-            evidence=clock.evidence(),
-        )
+        clock = self._session.clock
+        daemon = daemon_of(answer.details, pid, up_since(pid, clock))
+        return snapshot_of(self._stored, self._session.store, clock, daemon)

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.daemon_request import request_change
+from plantimager.timelapse.cli.disk_outlook import outlook_of_definition
 from plantimager.timelapse.cli.findings import (
     configured_driver,
-    disk_where_allowed,
     existing_notes,
     scan_fit_notes,
     where_allowed,
@@ -30,11 +30,11 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
     definition = definition_of(file)
     schedule = definition.schedule(now)
     with configured_driver(session.places) as driver:
-        fit = where_allowed(scan_fit_notes, definition, schedule.slots, driver, session.places)
-        disk = disk_where_allowed(definition, schedule.slots, driver, session.places, now)
+        fit = where_allowed(scan_fit_notes, definition, schedule.slots, driver, session.places) or ()
+        disk = where_allowed(outlook_of_definition, definition, schedule.slots, driver, session.places, now)
     if disk is not None and disk.is_full:
         fit += (f"disk: {disk.words}",)
-    clashes = where_allowed(existing_notes, definition, session.places)
+    clashes = where_allowed(existing_notes, definition, session.places) or ()
     for note in (*schedule.notes, *clashes, *fit, *zone_notes(definition, schedule, now, session)):
         session.screen.write(f"note: {note}")
     return request_change(session, "start", {"file": os.path.abspath(options.file)}, [file.content])  # noqa: PTH100 - links in it are the person's own name for the file

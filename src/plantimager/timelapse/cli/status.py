@@ -80,7 +80,7 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
         session.screen.write(json.dumps(facts, indent=2))
     else:
         further = (*([] if disk is None else [disk_line(disk, session.screen)]), *_relay_lines(session))
-        session.screen.write(*status_lines(snapshot, session.screen, options.records), *further)
+        session.screen.show(*status_lines(snapshot, session.screen, options.records), *further)
     return 0
 
 
@@ -92,7 +92,7 @@ def _show_unseen(options: argparse.Namespace, session: Session, problem: Excepti
         unseen = UnseenRig(at=session.clock.now(), store=session.store, error=one_line(str(problem)), service=service)
         session.screen.write(json.dumps(unseen_as_json(unseen), indent=2))
     elif service is not None and service.word != UNKNOWN:
-        session.screen.write(*service_lines(service))
+        session.screen.show(*service_lines(service))
 
 
 def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside, ...]:
@@ -143,13 +143,7 @@ class _Looks:
         self._asked_at = datetime.min.replace(tzinfo=UTC)
 
     def take(self) -> StatusSnapshot | UnseenRig:
-        """Return the state of the rig; it may be out of sight for a while, but not from the first look on.
-
-        Raises
-        ------
-        TimelapsedError, OSError
-            The first look fails.
-        """
+        """Return the state of the rig; out of sight it may be for a while, but the first look raises why."""
         try:
             snapshot = self._source.take()
         except (TimelapsedError, OSError) as problem:

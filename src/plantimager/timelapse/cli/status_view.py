@@ -137,9 +137,13 @@ def _next_slot(snapshot: StatusSnapshot, timelapse: TimeLapse) -> str:
     if following is None:
         return "next: none before timelapsectl resume" if timelapse.pause is not None else "no slot is left"
     next_at = timelapse.schedule_times[following]
-    ahead = next_at - snapshot.at
-    when = f"in {format_duration(ahead)}" if ahead >= timedelta(0) else f"{format_duration(ahead)} late"
+    when = describe_wait(next_at - snapshot.at)
     return f"next: slot {following} at {format_local_time(next_at, snapshot.at)}, {when}"
+
+
+def describe_wait(ahead: timedelta) -> str:
+    """Return ``in 3 h``, or how late a slot is."""
+    return f"in {format_duration(ahead)}" if ahead >= timedelta(0) else f"{format_duration(ahead)} late"
 
 
 def _table(shown: Sequence[SlotFacts], snapshot: StatusSnapshot, screen: Screen) -> list[str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TextIO
+
+from msgspec import Struct
 
 from plantimager.timelapse.support.text import printable
 
@@ -50,8 +51,7 @@ _OURS: Final = f"\x1b[{int.from_bytes(os.urandom(8))}m"
 _STYLES: Final = re.compile(rf"{re.escape(_OURS)}(\x1b\[[0-9;]*m)")
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
+class Screen(Struct, frozen=True):
     """An output stream and what it can show."""
 
     stream: TextIO
@@ -97,12 +97,16 @@ class Screen:
         self.stream.write(self.showable("".join(f"{line}\n" for line in lines)))
         self.stream.flush()
 
+    def show(self, *lines: str) -> None:
+        """Write lines for people, those that are wider than the screen on several."""
+        self.write(*fit(lines, self.columns))
+
 
 def detect_screen(stream: TextIO, environment: Mapping[str, str]) -> Screen:
     """Return the properties of the terminal behind ``stream``, as it is now; see no-color.org for ``NO_COLOR``."""
     interactive = stream.isatty() and environment.get("TERM") != "dumb"
     columns = environment.get("COLUMNS", "")
-    width, height = int(columns) if columns.isascii() and columns.isdigit() else 0, 0
+    width, height = int(columns) if re.fullmatch("[0-9]{1,5}", columns) else 0, 0
     if stream.isatty():
         try:
             size = os.get_terminal_size(stream.fileno())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,14 +12,16 @@ from plantimager.timelapse.cli.own_file import write_own_file
 from plantimager.timelapse.cli.service_state import read_service_state
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_view import service_lines
-from plantimager.timelapse.cli.terminal import Style, flow
+from plantimager.timelapse.cli.terminal import MIN_COLUMNS, Style, flow
 from plantimager.timelapse.cli.timeline_chart import MarkKind, build_chart
+from plantimager.timelapse.cli.unit_facts import ask
 from plantimager.timelapse.store.schema import is_safe_name
 from plantimager.timelapse.support.clock import EPOCH, MICROSECOND
 from plantimager.timelapse.support.errors import StoreError, TimelapsedError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.cli.snapshot import StatusSnapshot
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 MAX_NAMES: Final = 20
 """Archived timelapses that the hint of an error lists; a rig has hundreds after some years."""
-
-JOURNAL_SECONDS: Final = 5.0
-"""For journalctl to list the boots of the machine, which only make the picture more exact."""
 
 STANDARD_OUTPUT: Final = Path("-")
 
@@ -52,17 +50,21 @@ SIGNS: Final = {
 OFF, UNKNOWN = "░", "?"
 _WORST_FIRST: Final = tuple(SIGNS)
 
-MAX_COLUMNS_PER_TICK: Final = 12
-"""In a row of a day a column is then a quarter of an hour."""
+MIN_COLUMNS_PER_TICK, MAX_COLUMNS_PER_TICK = 3, 12
+"""In a row of a day a column is then an hour, or a quarter of one."""
 
 
 def run_timeline(options: argparse.Namespace, session: Session) -> int:
     """Draw the timeline."""
     snapshot = _find_snapshot(options.name, session)
     if snapshot.timelapse is None:
-        session.screen.write(f"no timelapse in {snapshot.store}; define one with timelapsectl start FILE")
+        none, remedy = f"no timelapse in {snapshot.store}", "define one with timelapsectl start FILE"
+        if options.svg is not None:
+            raise TimelapsedError(none, hint=remedy)
+        session.screen.write(f"{none}; {remedy}")
         return 0
-    boots = read_boots() if snapshot.logbook.outages or snapshot.logbook.uncertain or snapshot.daemon is None else []
+    may_have_gaps = snapshot.logbook.outages or snapshot.logbook.uncertain or snapshot.daemon is None
+    boots = read_boots(session.environment) if may_have_gaps else []
     chart = build_chart(snapshot, snapshot.timelapse, boots)
     if options.svg is not None:
         from plantimager.timelapse.cli.timeline_svg import draw_svg  # noqa: PLC0415 - imports an XML library
@@ -74,21 +76,23 @@ def run_timeline(options: argparse.Namespace, session: Session) -> int:
         write_own_file(options.svg, picture)
         session.screen.write(f"{options.svg}: {len(chart.rows)} rows, {sum(chart.counts.values())} slots")
         return 0
-    session.screen.write(*draw_text(chart, session.screen))
+    session.screen.show(*draw_text(chart, session.screen))
     if snapshot.store == session.store and snapshot.daemon is None and snapshot.timelapse.state.is_active:
-        session.screen.write(*service_lines(read_service_state(session)))
+        session.screen.show(*service_lines(read_service_state(session)))
     return 0
 
 
-def read_boots() -> list[Span]:
-    """Return the first and the last line's time of each boot that the journal may be read of; none without systemd."""
-    command = ("journalctl", "--list-boots", "--output=json", "--quiet")
+def read_boots(environment: Mapping[str, str]) -> list[Span]:
+    """Return the first and the last line's time of each boot that the journal may be read of; none without systemd.
+
+    They only make the picture more exact.
+    """
+    answer = ask(environment, ["journalctl", "--list-boots", "--output=json", "--quiet"])
     try:
-        answer = subprocess.run(command, capture_output=True, timeout=JOURNAL_SECONDS, check=True).stdout
         entries = [(boot["first_entry"], boot["last_entry"]) for boot in json.loads(answer)]
         return [(EPOCH + MICROSECOND * first, EPOCH + MICROSECOND * last) for first, last in entries]
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError, OverflowError):
-        return []  # an older journalctl has another format
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return []  # no answer, or an older journalctl, which has another format
 
 
 def _find_snapshot(name: str | None, session: Session) -> StatusSnapshot:
@@ -124,16 +128,20 @@ def draw_text(chart: Chart, screen: Screen) -> list[str]:
 
 def draw_rows(chart: Chart, screen: Screen) -> list[str]:
     """Return the axis, the rows and the legend."""
-    margin = max((len(row.label) for row in chart.rows), default=0)
-    ticks = list(chart.ticks)
+    ticks, labels = list(chart.ticks), [row.label for row in chart.rows]
+    least = MIN_COLUMNS_PER_TICK * (len(ticks) - 1) + len(ticks[-1][1]) + 2
+    if labels and max(map(len, labels)) + least > max(screen.width, MIN_COLUMNS):
+        labels = [label.rpartition(" ")[0] for label in labels]  # days without their year
+    margin = max(map(len, labels), default=0)
     per_tick = min((screen.width - margin - 4) // (len(ticks) - 1), MAX_COLUMNS_PER_TICK)
-    per_tick = max(per_tick - per_tick % 3, 3)  # ticks are three hours apart: slots on the hour get equal distances
+    # Ticks of a day are three hours apart: slots on the hour get equal distances.
+    per_tick = max(per_tick - per_tick % 3, MIN_COLUMNS_PER_TICK)
     columns = per_tick * (len(ticks) - 1)
     axis = "".join(f"{text:<{per_tick}}" for _, text in ticks)
     lines = [screen.paint(f"{'':{margin}}  {axis}".rstrip(), Style.DIM)]
-    for row in chart.rows:
+    for row, label in zip(chart.rows, labels, strict=True):
         cells = "".join(screen.paint(sign, *styles) for sign, styles in _cells(row, columns))
-        lines.append(f"{row.label:>{margin}} {screen.paint('│', Style.DIM)}{cells}{screen.paint('│', Style.DIM)}")
+        lines.append(f"{label:>{margin}} {screen.paint('│', Style.DIM)}{cells}{screen.paint('│', Style.DIM)}")
     return [*lines, "", *_legend(chart, screen)]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from plantimager.timelapse.domain.states import Reason, RecordStatus
 from plantimager.timelapse.domain.wording import describe_mode, describe_zone
@@ -36,8 +37,7 @@ class MarkKind(Enum):
     TO_COME = "to come"
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(Struct, frozen=True):
     """The time that a row of the chart covers: a day, or less for a short timelapse."""
 
     row: timedelta
@@ -60,8 +60,7 @@ SCALES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """One slot on its row."""
 
     slot: int
@@ -72,8 +71,7 @@ class Mark:
     kind: MarkKind
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A day, or the shorter time of the scale."""
 
     label: str
@@ -84,8 +82,7 @@ class Row:
     """The times in which it may have been off."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(Struct, frozen=True):
     """The whole chart."""
 
     title: str

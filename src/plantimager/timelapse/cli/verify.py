@@ -26,7 +26,13 @@ from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.settings.config import read_daemon_config
 from plantimager.timelapse.store.inspection import ARCHIVED, BACKUP, PRESENT, Inspection, inspect_store
 from plantimager.timelapse.store.location import backup_path, follow_link
-from plantimager.timelapse.support.errors import EXIT_FAILED, EXIT_UNAVAILABLE, StoreUnreadable, TimelapsedError
+from plantimager.timelapse.support.errors import (
+    EXIT_FAILED,
+    EXIT_UNAVAILABLE,
+    StoreUnreadable,
+    TimelapsedError,
+    with_hint,
+)
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
@@ -54,7 +60,7 @@ def run_verify(options: argparse.Namespace, session: Session) -> int:  # noqa: A
         damaged += result.damage
         unjudged += isinstance(result, NotJudged)
         subject = session.screen.paint(one_line(result.subject), Style.RED if result.damage else Style.BOLD)
-        session.screen.write(f"{subject}: {one_line(result.words)}")
+        session.screen.show(f"{subject}: {one_line(result.words)}")
     outcome = f"{format_count(damaged, 'finding')}: see above" if damaged else "no damage found"
     outcome += f"; {format_count(unjudged, 'thing')} could not be judged" if unjudged else ""
     session.screen.write(session.screen.paint(outcome, Style.RED if damaged or unjudged else Style.GREEN))
@@ -114,8 +120,7 @@ def _look_by_daemon(session: Session, closed: Exception) -> Iterator[Inspection]
         if n_archived > len(names):
             yield NotJudged(str(history), f"{n_archived - len(names)} files not judged: the daemon lists {len(names)}")
     except (TimelapsedError, OSError) as problem:
-        hint = getattr(problem, "hint", None)
-        words = f"not judged: {closed}; {problem}{f'; {hint}' if hint else ''}"
+        words = f"not judged: {closed}; {with_hint(problem)}"
         yield from (NotJudged(str(subject), words) for subject in (path, history))
 
 
@@ -145,14 +150,11 @@ def _look_at_datasets(directory: Path, present: TimeLapse | None, session: Sessi
         try:
             delivered = _delivered(session, present)
         except (TimelapsedError, OSError) as problem:
-            hint = getattr(problem, "hint", None)
-            words = f"what was delivered is not known: {problem}{f'; {hint}' if hint else ''}"
+            words = f"what was delivered is not known: {with_hint(problem)}"
             yield NotJudged(str(session.places.relay_state), words)
-            delivered = None
-        if delivered is not None:
-            yield from (
-                Inspection(str(directory), words) for words in _describe_delivered(present, delivered, {*names})
-            )
+        else:
+            elsewhere = _describe_delivered(present, delivered, {*names})
+            yield from (Inspection(str(directory), words) for words in elsewhere)
             yield from _look_for_taken(directory, present, {*names} | delivered.keys(), {*names}, with_receipt)
     yield Inspection(
         str(directory), f"{format_count(sound, 'dataset')} as {'its' if sound == 1 else 'their'} receipts say"

@@ -27,11 +27,12 @@ from plantimager.timelapse.settings.acceptance import (
     check_may_start,
     check_not_over,
     describe_existing,
+    is_new_name,
 )
 from plantimager.timelapse.settings.config import Config, Missed
 from plantimager.timelapse.settings.definition import parse_definition, read_definition
 from plantimager.timelapse.settings.disk_plan import DiskOutlook, plan_of_definition
-from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, is_new_name, meaning_of
+from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, meaning_of
 from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
 from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.durable import write_refusal

@@ -13,7 +13,7 @@ from msgspec import Struct
 from plantimager.timelapse.drivers.manual_control import ManualControl
 from plantimager.timelapse.drivers.trial import Trial, take_trial
 from plantimager.timelapse.scan.pose import Pose
-from plantimager.timelapse.scan.values import MAX_POINTS, coordinate
+from plantimager.timelapse.scan.values import MAX_POSITIONS, coordinate
 from plantimager.timelapse.support.errors import FaultsFound, ManualCommandRefused
 from plantimager.timelapse.support.faults import MISSING, Fault, Table, boolean, one_of, text, whole_number
 
@@ -98,7 +98,7 @@ def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
     elif action is ManualAction.LIGHTS:
         on = bool(table.read("on", boolean))
     elif action is ManualAction.TRY:
-        position = table.read("position", whole_number(1, MAX_POINTS), 0)
+        position = table.read("position", whole_number(1, MAX_POSITIONS), 0)
     table.finish()
     if faults:
         raise FaultsFound(faults, source)

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.scan import values
 from plantimager.timelapse.scan.pose import AXES, HOME, Pose
-from plantimager.timelapse.scan.values import MAX_POINTS, coordinate
+from plantimager.timelapse.scan.values import MAX_POSITIONS, coordinate
 from plantimager.timelapse.support.faults import Fault, Table, one_of, whole_number
 from plantimager.timelapse.support.keys import Key, keys_of, read_key, read_keys
 
@@ -42,7 +42,7 @@ class _RoundPath(BasePath, frozen=True, kw_only=True):
     """How far from the centre the arm goes round, above 0."""
     tilt: Annotated[tuple[float, ...], Key(values.angles, "degrees")] = (0.0,)
     """An angle, or a list of angles: every tilt at every position."""
-    n_points: Annotated[int, Key(whole_number(1, MAX_POINTS), "positions")]
+    n_points: Annotated[int, Key(whole_number(1, MAX_POSITIONS), "positions")]
     """How many positions a circle has, 1 to 10000."""
 
     def _circle(self, z: float) -> Iterator[Pose]:
@@ -73,7 +73,7 @@ class Cylinder(_RoundPath, frozen=True, kw_only=True):
 
     z_range: Annotated[tuple[float, float], Key(values.heights, "mm")]
     """The lowest and the highest circle: [0, 100]."""
-    n_circles: Annotated[int, Key(whole_number(2, MAX_POINTS), "circles")] = 2
+    n_circles: Annotated[int, Key(whole_number(2, MAX_POSITIONS), "circles")] = 2
     """How many circles, 2 or more."""
 
     def poses(self) -> Iterator[Pose]:
@@ -97,7 +97,7 @@ class Line(BasePath, frozen=True, kw_only=True):
     """Where the camera looks, the same at all positions."""
     tilt: Annotated[tuple[float | None, ...], Key(values.angles, "degrees")]
     """An angle, or a list of angles: every tilt at every position."""
-    n_points: Annotated[int, Key(whole_number(2, MAX_POINTS), "positions")]
+    n_points: Annotated[int, Key(whole_number(2, MAX_POSITIONS), "positions")]
     """How many positions, 2 to 10000, evenly spaced."""
 
     def poses(self) -> Iterator[Pose]:
@@ -147,7 +147,7 @@ class CalibrationPath(BasePath, frozen=True, kw_only=True):
 
     path: Annotated[tuple[Pose, ...], Key(_read_calibrated_path)]
     """The other path: a table with ``class_name`` and ``kwargs``, of a kind that is no calibration path."""
-    n_points_line: Annotated[int, Key(whole_number(2, MAX_POINTS), "positions")]
+    n_points_line: Annotated[int, Key(whole_number(2, MAX_POSITIONS), "positions")]
     """How many positions each line has, 2 to 10000."""
 
     @classmethod
@@ -187,7 +187,7 @@ class CalibrationPath2(BasePath, frozen=True, kw_only=True):
     """The tilt at all positions."""
     radius: Annotated[float, Key(values.length, "mm")]
     """How far the left side and the top are from the centre, above 0."""
-    n_points_line: Annotated[int, Key(whole_number(4, MAX_POINTS), "positions")]
+    n_points_line: Annotated[int, Key(whole_number(4, MAX_POSITIONS), "positions")]
     """How many positions the left side has, 4 to 10000; the other lines have half as many."""
 
     def poses(self) -> Iterator[Pose]:
@@ -241,10 +241,7 @@ def path_of(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple[Pose
 def at_position(configuration: Mapping[str, Any], position: int) -> dict[str, Any]:
     """Return a scan configuration with one position of its path alone, counted from 1.
 
-    Raises
-    ------
-    ValueError
-        The path has no such position.
+    Raises `ValueError` where there is none.
     """
     poses = path_of(configuration, []) or ()
     if not 0 < position <= len(poses):
@@ -272,8 +269,8 @@ def read_path(table: object, faults: list[Fault], name: str = "ScanPath") -> tup
     kwargs.finish()
     if not is_complete:
         return None
-    poses = tuple(islice(path.poses(), MAX_POINTS + 1))
-    if len(poses) > MAX_POINTS:
-        kwargs.add_fault("", f"more than {MAX_POINTS} points; write fewer")
+    poses = tuple(islice(path.poses(), MAX_POSITIONS + 1))
+    if len(poses) > MAX_POSITIONS:
+        kwargs.add_fault("", f"more than {MAX_POSITIONS} points; write fewer")
         return None
     return poses

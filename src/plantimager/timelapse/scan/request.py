@@ -89,4 +89,4 @@ class ScanResult(Struct, frozen=True):
     pictures: int | None = None
     """Number of pictures in the dataset, None where the driver doesn't know."""
     note: str = ""
-    """A remark for the journal."""
+    """For the journal."""

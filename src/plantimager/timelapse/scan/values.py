@@ -13,7 +13,7 @@ from plantimager.timelapse.support.faults import format_value, number
 MAX_COORDINATE: Final = 1_000_000.0
 """mm or degrees. No rig is larger, and arithmetic with such numbers stays finite."""
 
-MAX_POINTS: Final = 10_000
+MAX_POSITIONS: Final = 10_000
 """The most points of a path. At ten seconds a point they take more than a day, and more of them would fill memory."""
 
 
@@ -64,8 +64,8 @@ def waypoints(value: object, axes: int = len(AXES)) -> tuple[tuple[float, ...], 
     """Return the waypoints of a path, each of as many numbers as its scheme has ``axes``; mm and degrees."""
     if not isinstance(value, list) or not value:
         raise ValueError("write a list of waypoints: [[25, 375, 0, 0, 0], …]")
-    if len(value) > MAX_POINTS:
-        raise ValueError(f"{len(value)} waypoints; at most {MAX_POINTS}")
+    if len(value) > MAX_POSITIONS:
+        raise ValueError(f"{len(value)} waypoints; at most {MAX_POSITIONS}")
     return tuple(_waypoint(number_, waypoint, axes) for number_, waypoint in enumerate(value, start=1))
 
 

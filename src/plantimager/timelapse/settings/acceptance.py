@@ -43,13 +43,7 @@ class DefinitionAlreadyAccepted(DefinitionRefused):
 
 
 def load_definition(path: Path) -> Definition:
-    """Return the definition in a file; loads the module that reads it only now, since most starts read none.
-
-    Raises
-    ------
-    FileUnusable, FaultsFound
-        It can't be read, or has faults.
-    """
+    """Return what `read_definition` does; loads the module that reads it only now, since most starts read none."""
     from plantimager.timelapse.settings import definition  # noqa: PLC0415 - see above
 
     return definition.read_definition(path)
@@ -109,19 +103,15 @@ def check_may_start(
         raise DefinitionRefused(f"{name} can't start: {clash}", hint="give it another name")
 
 
-def is_name_used(name: str, held: StoredTimelapse | None, history: Path) -> bool:
-    """Whether an earlier timelapse keeps a name."""
-    return any(other is None or not gave_name_back(other.timelapse) for other in _earlier(name, held, history))
+def is_new_name(definition: Definition, held: StoredTimelapse | None, history: Path) -> bool:
+    """Whether no earlier timelapse here has the names of a definition: datasets with them are not its own."""
+    earlier = _earlier(definition.name, held, history)
+    is_free = all(other is not None and gave_name_back(other.timelapse) for other in earlier)
+    return is_free and find_name_clash(definition, held, history) is None
 
 
 def _earlier(name: str, held: StoredTimelapse | None, history: Path) -> Iterator[StoredTimelapse | None]:
-    """Yield the timelapses that had a name: the one that is held, those in the archive; None for an unreadable one.
-
-    Raises
-    ------
-    OSError
-        The archive can't be searched.
-    """
+    """Yield the timelapses that had a name: the one that is held, those in the archive; None for an unreadable one."""
     if held is not None and held.timelapse.id == name:
         yield held
     ends = (f"-{TimeLapseState.CANCELLED}", f"-{TimeLapseState.FAILED}", "")
@@ -173,8 +163,8 @@ def _has_dataset(dataset: str, name: str, slot: int, held: StoredTimelapse | Non
     return any(o is None or (slot < o.n_slots and o.scan_id(slot) == dataset) for o in keeping)
 
 
-def existing_datasets(definition: Definition, datasets: Path) -> list[str]:
-    """Return the names in a directory that datasets of a definition will have. May hang as the disk may."""
+def describe_existing(definition: Definition, datasets: Path) -> str | None:
+    """Return which datasets of a directory have the names that a definition's will have. May hang as the disk may."""
     name, found = definition.name, []
     with suppress(OSError), os.scandir(datasets) as entries:
         for entry in entries:
@@ -182,14 +172,9 @@ def existing_datasets(definition: Definition, datasets: Path) -> list[str]:
             is_slot = slot != entry.name and re.fullmatch(_SLOT, slot) is not None
             if entry.name == name if definition.n_slots == 1 else is_slot and int(slot) < definition.n_slots:
                 found.append(entry.name)
-    return sorted(found, key=lambda found: (len(found), found))
-
-
-def describe_existing(definition: Definition, datasets: Path) -> str | None:
-    """Return which datasets of a directory have the names that a definition's will have. May hang as the disk may."""
-    found = existing_datasets(definition, datasets)
     if not found:
         return None
+    found.sort(key=lambda name: (len(name), name))
     names = ", ".join([*found[:MAX_NAMED], *(["…"] if len(found) > MAX_NAMED else [])])
     what = format_count(len(found), "dataset")
     fate = "another rig's fail its slots, others are moved aside; give it another name"
@@ -197,13 +182,7 @@ def describe_existing(definition: Definition, datasets: Path) -> str | None:
 
 
 def check_not_over(definition: Definition, schedule: Schedule, now: datetime) -> None:
-    """Refuse a definition of which no slot can be taken any more: with a mistyped year it would use up its name.
-
-    Raises
-    ------
-    DefinitionRefused
-        All its slots are later than its grace period.
-    """
+    """Refuse a definition of which no slot can be taken any more: with a mistyped year it would use up its name."""
     last = max(schedule.slots)
     if now - last > max(definition.grace, MINIMUM_GRACE):
         raise DefinitionRefused(

@@ -55,10 +55,8 @@ def amended_by(held: StoredTimelapse, definition: Definition, now: datetime) -> 
 
     Raises
     ------
-    DefinitionRefused
+    DefinitionRefused, FaultsFound
         As `amended_schedule`, or it changes nothing.
-    FaultsFound
-        Its times make no schedule.
     """
     after, schedule = amended_schedule(held.timelapse, definition, now)
     if after == held.timelapse and held.configuration == definition.configuration:

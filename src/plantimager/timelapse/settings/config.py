@@ -142,10 +142,8 @@ def read_config(path: Path | None) -> Config:
 
     Raises
     ------
-    FileUnusable
-        It can't be read or isn't TOML.
-    FaultsFound
-        With everything that is wrong with it.
+    FileUnusable, FaultsFound
+        It can't be read or isn't TOML; or with everything that is wrong with it.
     """
     config, faults = inspect_config(path)
     if faults:
@@ -156,14 +154,8 @@ def read_config(path: Path | None) -> Config:
 def read_daemon_config(path: Path | None) -> tuple[Config, tuple[Fault, ...]]:
     """Return the configuration as the daemon uses it, and the faults below ``[relay]``, which are not its concern.
 
-    Nothing beside the schedule may cost a time point: such faults are for ``check`` and for the relay itself.
-
-    Raises
-    ------
-    FileUnusable
-        It can't be read or isn't TOML.
-    FaultsFound
-        With everything that is wrong with the rest of it.
+    Nothing beside the schedule may cost a time point: such faults are for ``check`` and for the relay itself. All
+    others are raised, as by `read_config`.
     """
     config, faults = inspect_config(path)
     own = [fault for fault in faults if not _is_of_relay(fault)]
@@ -178,13 +170,7 @@ def _is_of_relay(fault: Fault) -> bool:
 
 
 def inspect_config(path: Path | None) -> tuple[Config, list[Fault]]:
-    """Return a configuration, faulty keys at their defaults, and everything that is wrong with it.
-
-    Raises
-    ------
-    FileUnusable
-        It can't be read or isn't TOML.
-    """
+    """Return a configuration, faulty keys at their defaults, and all that is wrong with it; raise as `load_toml`."""
     faults: list[Fault] = []
     if path is None:
         return Config(), faults

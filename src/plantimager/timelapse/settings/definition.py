@@ -92,7 +92,7 @@ class Definition(Struct, frozen=True, kw_only=True):
     """SHA-256 of the file's bytes, by which a file that was accepted before is known."""
     source: Path
     notes: tuple[str, ...] = ()
-    """Remarks for a person on how it was understood."""
+    """For a person: how it was understood."""
 
     @property
     def n_slots(self) -> int:
@@ -140,12 +140,7 @@ _MODES_OF: Final[Mapping[str, tuple[TimeLapseMode, ...]]] = MappingProxyType(
 def read_definition(path: Path, zone: tzinfo | None = None) -> Definition:
     """Return the definition in a file; its naive times are checked as local in ``zone``.
 
-    Raises
-    ------
-    FileUnusable
-        It can't be read or isn't TOML.
-    FaultsFound
-        As `definition_of`.
+    Raises as `load_toml` and `definition_of`.
     """
     return definition_of(load_toml(path), zone)
 
@@ -156,13 +151,7 @@ def parse_definition(content: bytes, path: Path, zone: tzinfo | None = None) -> 
 
 
 def definition_of(file: TomlFile, zone: tzinfo | None = None) -> Definition:
-    """Return the definition that a file holds.
-
-    Raises
-    ------
-    FaultsFound
-        With everything that is wrong with it.
-    """
+    """Return the definition that a file holds; raise `FaultsFound` with everything that is wrong with it."""
     faults: list[Fault] = []
     notes: list[str] = []
     scan = dict(file.values)

@@ -56,13 +56,7 @@ class DiskPlan(Struct, frozen=True, kw_only=True):
     """The names of its datasets so far and their times, the oldest first. Not all need be there any more."""
 
     def outlook(self, places: Places, config: Config, now: datetime) -> DiskOutlook | None:
-        """Return what is known, ``None`` where nothing is. The disk may hang.
-
-        Raises
-        ------
-        OSError
-            The disk can't be looked at.
-        """
+        """Return what is known, ``None`` where nothing is. The disk may hang, or refuse (`OSError`)."""
         directory = places.datasets_of(config.datasets, self.taken)
         size = self.size_in(directory)
         return _outlook(self, size, directory, config, now) if size is not None and size.count > 0 else None

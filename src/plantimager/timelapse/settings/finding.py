@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.wording import describe_schedule
-from plantimager.timelapse.settings.acceptance import find_name_clash, fit_notes, is_name_used
+from plantimager.timelapse.settings.acceptance import fit_notes
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, Config, Missed, describe_config, inspect_config
 from plantimager.timelapse.support.errors import (
     ConfigurationError,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.settings.disk_plan import DiskOutlook
     from plantimager.timelapse.settings.places import Places
-    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
     from plantimager.timelapse.support.faults import Fault
 
 NO_DRIVER = "there is no driver to ask what the rig can't do"
@@ -150,8 +149,3 @@ def meaning_of(definition: Definition, slots: Sequence[datetime], now: datetime)
     """Return what a definition says that has no faults."""
     schedule = describe_schedule(definition.mode, slots, now)
     return f"{definition.name}, {format_count(len(slots), 'slot')}, {schedule}"
-
-
-def is_new_name(definition: Definition, held: StoredTimelapse | None, history: Path) -> bool:
-    """Whether no earlier timelapse here has the names of a definition: datasets with them are not its own."""
-    return not is_name_used(definition.name, held, history) and find_name_clash(definition, held, history) is None

@@ -148,23 +148,11 @@ class Places(Struct, frozen=True):
         return self.relay_state / "removed"
 
     def find_config(self) -> Path | None:
-        """Return the configuration file, ``None`` where there is none.
-
-        Raises
-        ------
-        FileUnusable
-            A directory can't be searched.
-        """
+        """Return the configuration file, ``None`` where there is none; raise as `find_file`."""
         return self.config_file or find_file(CONFIG_FILE_NAME, self.config_directories)
 
     def find_definition(self) -> Path | None:
-        """Return the definition file, ``None`` where there is none.
-
-        Raises
-        ------
-        FileUnusable
-            A directory can't be searched.
-        """
+        """Return the definition file, ``None`` where there is none; raise as `find_file`."""
         return find_file(DEFINITION_FILE_NAME, self.config_directories)
 
     def _own(self, name: str) -> str:
@@ -181,11 +169,7 @@ def find_places(
     """Return the places of a rig; ``storage`` replaces the directory that the environment names.
 
     A rig with a name has a store, datasets, a history and a configuration directory of its own.
-
-    Raises
-    ------
-    FaultsFound
-        The rig's name, or a file name in the environment, is not allowed.
+    Raises `FaultsFound` where that name, or a file name in the environment, is not allowed.
     """
     if rig is not None and not re.fullmatch(RIG_NAME, rig):
         problem = "write letters, digits, '.', '_' and '-', at most 64, no leading dot"

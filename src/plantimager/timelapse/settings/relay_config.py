@@ -14,7 +14,7 @@ from msgspec import Struct
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention
 from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
 from plantimager.timelapse.settings.readers import absolute_path, path_of_secret, positive_duration
-from plantimager.timelapse.support.faults import MISSING, boolean, one_of, text
+from plantimager.timelapse.support.faults import MISSING, boolean, members_of, one_of, text
 from plantimager.timelapse.support.keys import Key
 from plantimager.timelapse.support.needs import Need
 
@@ -61,20 +61,6 @@ Quiet = tuple[time, time]
 """From when until when nothing is sent, by local time."""
 
 
-def event_words(value: object) -> tuple[NotifyEvent, ...]:
-    """Return the events of a list."""
-    if not isinstance(value, list) or any(word not in ALL_EVENTS for word in value):
-        raise ValueError(f"write a list of {', '.join(ALL_EVENTS)}")
-    return tuple(map(NotifyEvent, value))
-
-
-def verdict_words(value: object) -> tuple[Verdict, ...]:
-    """Return the verdicts of a list."""
-    if not isinstance(value, list) or any(word not in ALL_VERDICTS for word in value):
-        raise ValueError(f"write a list of {', '.join(ALL_VERDICTS)}")
-    return tuple(map(Verdict, value))
-
-
 def quiet_hours(value: object) -> Quiet:
     """Return the two times of ``22:00-07:00``."""
     match = re.fullmatch(r"(?a)(\d\d:\d\d) ?[-–] ?(\d\d:\d\d)", text(value))
@@ -94,7 +80,7 @@ class NotifySettings(Struct, frozen=True):
     """A file with the services, one URL of apprise a line, such as "ntfys://ntfy.sh/my-topic"; only the service can
     read it (mode 0600), since the URLs are secrets. They are in this file or in the credential ``notify`` of the unit
     (LoadCredential=), never in timelapsed.toml."""
-    events: Annotated[tuple[NotifyEvent, ...], Key(event_words, absent="all of them")] = ALL_EVENTS
+    events: Annotated[tuple[NotifyEvent, ...], Key(members_of(NotifyEvent), absent="all of them")] = ALL_EVENTS
     """What is told of. "slot_failed", "slot_skipped", "slot_interrupted", "timelapse_failed" and "timelapse_completed"
     are as the store says; "degraded" is a store that can't be written, "rig_not_ready" a rig that isn't for longer than
     the grace period, "overdue" a slot that has no record although it should, "datasets" a disk that takes no datasets,
@@ -153,7 +139,7 @@ class MetricsSettings(Struct, frozen=True):
 class LookSettings(Struct, frozen=True):
     """The table ``[relay.look]``: pictures are looked at once they are taken, also where there is no such table."""
 
-    verdicts: Annotated[tuple[Verdict, ...], Key(verdict_words, absent="all of them")] = ALL_VERDICTS
+    verdicts: Annotated[tuple[Verdict, ...], Key(members_of(Verdict), absent="all of them")] = ALL_VERDICTS
     """What counts: "dark" where nothing is lit, "bright" where all is white, "flat" for one even tone, "blurred" beside
     the earlier pictures of the same camera and position, "same" for exactly the picture of the slot before, as of a
     camera that hangs, "unreadable" for a file that can't be decoded. With [] no picture is looked at."""

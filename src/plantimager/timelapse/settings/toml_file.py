@@ -67,10 +67,7 @@ class TomlFile(Struct, frozen=True):
 def load_toml(path: Path) -> TomlFile:
     """Return the content of a regular file of UTF-8 TOML; never waits, whatever ``path`` names.
 
-    Raises
-    ------
-    FileUnusable
-        It can't be read, or as `parse_toml`.
+    Raises as `parse_toml`, also where it can't be read.
     """
     return parse_toml(_read(path), path)
 

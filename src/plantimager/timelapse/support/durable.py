@@ -3,6 +3,8 @@
 A write makes a temporary file in the same directory, writes and fsyncs it, keeps the previous generation as
 ``<name>.bak``, renames the temporary file over the old one, and fsyncs the directory. A power cut may undo a
 rename without that last step. A file that was renamed without an fsync before may be empty after it.
+
+All functions that read or write raise `OSError` where the file system refuses; the sweeps leave what they can't delete.
 """
 
 from __future__ import annotations
@@ -43,13 +45,7 @@ class FileTooLarge(OSError):
 
 
 def make_private_directory(path: Path) -> None:
-    """Make a directory and its parents, with mode 0700; a directory that exists keeps its mode.
-
-    Raises
-    ------
-    OSError
-        The directory can't be made.
-    """
+    """Make a directory and its parents, with mode 0700; a directory that exists keeps its mode."""
     path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
 
 
@@ -117,11 +113,6 @@ def write_durably(
     Returns the status of the new file, by which a later reader recognises it. A failure leaves the old file
     whole and no temporary one. There is one exception: when the sync of the directory fails, the new file is in
     place, but a power cut may undo that.
-
-    Raises
-    ------
-    OSError
-        The file is not durably on disk.
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
     try:
@@ -146,10 +137,7 @@ def write_durably(
 def replace_file(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
     """Replace a file whole, but not durably: a power cut may leave it empty. For what is written again after a start.
 
-    Raises
-    ------
-    OSError
-        The old file is still there.
+    Where that fails, the old file is still there.
     """
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_bytes(content)
@@ -169,13 +157,7 @@ def _write(descriptor: int, pieces: Sequence[bytes]) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the file names in a directory durable.
-
-    Raises
-    ------
-    OSError
-        I/O error.
-    """
+    """Make the file names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -187,13 +169,7 @@ def sync_directory(path: Path) -> None:
 
 
 def restore_file(path: Path, backup: Path) -> None:
-    """Replace ``path`` by the generation in ``backup``; ``path`` is never absent in between.
-
-    Raises
-    ------
-    OSError
-        The file can be neither linked nor copied.
-    """
+    """Replace ``path`` by the generation in ``backup``; ``path`` is never absent in between."""
     _link_over(backup, path)
     sync_directory(path.parent)
 
@@ -207,11 +183,6 @@ def keep_copy(path: Path, label: str, stamp: str) -> Path:
     """Give a file the second name ``<name>.<label>-<stamp>``, followed by ``-2`` and so on where that is taken.
 
     Returns the second name.
-
-    Raises
-    ------
-    OSError
-        The file can be neither linked nor copied.
     """
     aside = _free_name(path, label, stamp)
     try:
@@ -231,13 +202,7 @@ def keep_copy(path: Path, label: str, stamp: str) -> Path:
 
 
 def move_aside(path: Path, label: str, stamp: str) -> Path:
-    """Rename a file durably to the name that `keep_copy` would give it, and return that name.
-
-    Raises
-    ------
-    OSError
-        The file can't be renamed.
-    """
+    """Rename a file durably to the name that `keep_copy` would give it, and return that name."""
     aside = path.rename(_free_name(path, label, stamp))
     sync_directory(path.parent)
     return aside

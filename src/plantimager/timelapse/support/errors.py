@@ -39,6 +39,12 @@ class TimelapsedError(Exception):
             self.hint = hint
 
 
+def with_hint(problem: BaseException) -> str:
+    """Return an error and its hint on one line, where the hint gets none of its own."""
+    hint = getattr(problem, "hint", None)
+    return f"{problem}; {hint}" if hint else str(problem)
+
+
 class IllegalTransition(TimelapsedError):
     """The table of transitions has no row for an event in a state."""
 

@@ -224,6 +224,18 @@ def member_of(enumeration: type[E]) -> Callable[[object], E]:
     return lambda value: enumeration(read(value))
 
 
+def members_of(enumeration: type[E]) -> Callable[[object], tuple[E, ...]]:
+    """Return a reader of lists of members of an enumeration, by their words."""
+    words = [*enumeration]
+
+    def read(value: object) -> tuple[E, ...]:
+        if not isinstance(value, list) or any(word not in words for word in value):
+            raise ValueError(f"write a list of {', '.join(words)}")
+        return tuple(map(enumeration, value))
+
+    return read
+
+
 def program(value: object) -> tuple[str, ...]:
     """Return a program and its arguments that are run in a directory which the person doesn't know."""
     words = argv(value)

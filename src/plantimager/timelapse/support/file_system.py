@@ -61,24 +61,16 @@ def describe_disk_error(problem: OSError) -> str:
 def walk(directory: Path, *, top_down: bool = True) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Yield each directory in ``directory`` with the names of its directories and of its files, and itself.
 
-    `os.walk` passes over a directory that it can't read, as if nothing were in it.
-
-    Raises
-    ------
-    OSError
-        One can't be read.
+    Raises `OSError` where one can't be read; `os.walk` passes over it, as if nothing were in it.
     """
     for folder, folders, names in os.walk(directory, topdown=top_down, onerror=_raise):  # noqa: TID251 - this is it
         yield Path(folder), folders, names
 
 
 def names_in(directory: Path) -> list[str]:
-    """Return the names in a directory, sorted; none where there is no directory. `Path.glob` passes over other errors.
+    """Return the names in a directory, sorted; none where there is no directory.
 
-    Raises
-    ------
-    OSError
-        It can't be read.
+    Raises `OSError` where it can't be read; `Path.glob` passes over that.
     """
     try:
         return sorted(os.listdir(directory))  # noqa: PTH208 - names are what is needed
@@ -89,12 +81,8 @@ def names_in(directory: Path) -> list[str]:
 def is_there(path: Path) -> bool:
     """Return whether there is something of this name, also a link to nowhere.
 
-    `os.path.lexists` says no as well where the disk can't be read, and so does `Path.exists` from Python 3.14 on.
-
-    Raises
-    ------
-    OSError
-        Nobody knows.
+    Raises `OSError` where nobody knows. `os.path.lexists` says no as well where the disk can't be read, and so does
+    `Path.exists` from Python 3.14 on.
     """
     try:
         path.lstat()
@@ -118,13 +106,7 @@ def describe_denial(path: Path) -> str:
 
 
 def describe_owner(path: Path) -> str:
-    """Return whose a file is, and its mode.
-
-    Raises
-    ------
-    OSError
-        It can't be looked at.
-    """
+    """Return whose a file is, and its mode; raise `OSError` where it can't be looked at."""
     found = path.stat()
     return f"{user_name(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}"
 
@@ -176,12 +158,9 @@ def _mount_of(path: Path) -> Mount | None:
 
 
 def identify_file_system(path: Path) -> Mapping[str, str]:
-    """Return the marks of the file system that ``path`` is on, or will be on once it is made. May hang as a disk may.
+    """Return the marks of the file system that ``path`` is on, or will be on once it is made.
 
-    Raises
-    ------
-    OSError
-        It can't be looked at.
+    May hang as a disk may, or raise `OSError`.
     """
     fsid = os.statvfs(_existing(path)).f_fsid  # first, since it has an automount point mount its disk
     mount = _mount_of(Path(os.path.realpath(_existing(path))))
