@@ -13,6 +13,7 @@ import re
 import resource
 import signal
 import sys
+from collections import defaultdict
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -243,8 +244,6 @@ class World:
     """How long the driver says that it is silent in `recover` at most."""
     loses_lines = False
     """Whether a power cut takes along what journald was given in the minutes before it."""
-    is_moved = False
-    """Whether datasets were ever put into another directory."""
     was_set = False
     """Whether the wall clock was ever set, or wrong at a boot."""
     lost_lines = False
@@ -261,7 +260,9 @@ class World:
         directory.mkdir()
         self.places = Places(store=directory / "data" / "store.json", config_directories=(directory / "config",))
         (directory / "config").mkdir()
-        self.config = replace(config or Config(), datasets=directory / "datasets")
+        self.disk = directory / "datasets"
+        """The mount point of the disk that can be pulled; every other directory is on the root's."""
+        self.config = replace(config or Config(), datasets=self.disk)
         self.suspends: dict[datetime, timedelta] = {}
         """How long the machine slept, by the true time at which it fell asleep."""
         self.truth, self.wrong_by = now, NONE
@@ -280,12 +281,16 @@ class World:
         """How long each save takes; afterwards they take no time."""
         self.prepares: Iterator[BaseException | None] = iter(())
         """With what each prepare ends; afterwards they succeed."""
+        self.unreadable: Iterator[bool] = iter(())
+        """Whether the disk fails under each `recover`, which then can't tell; afterwards it doesn't."""
         self.ledger: list[Entry] = []
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
-        self.put_into: dict[str, Path] = {}
-        """The directory of a dataset, where a scan put it there."""
+        self.put_into: dict[str, set[Path]] = defaultdict(set)
+        """The directories of a dataset, where scans put it there."""
+        self.taken_anew: set[tuple[str, int]] = set()
+        """Timelapse and slot of what was attempted in another directory, as the one before was out of reach."""
         self.finished_at: dict[str, datetime] = {}
         """When their last file was written, by the wall clock."""
         self.pulled_at: datetime | None = None
@@ -300,8 +305,6 @@ class World:
         """When each timelapse was accepted, by true time."""
         self.closed_before: set[tuple[str, int]] = set()
         """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
-        self.closed_in_pause: set[tuple[str, int]] = set()
-        """Timelapse and slot of what was skipped in a pause, for which the rig hadn't been ready before."""
         self.lives: list[Life] = []
 
     # Its files
@@ -388,12 +391,12 @@ class World:
 
     def is_whole_in(self, request: ScanRequest) -> bool:
         """Whether the dataset of a request is whole in its directory."""
-        place = request.dataset_dir.parent
-        return request.scan_id in self.datasets and self.put_into.get(request.scan_id, place) == place
+        places = self.put_into.get(request.scan_id)
+        return request.scan_id in self.datasets and (places is None or request.dataset_dir.parent in places)
 
     def identify_file_system(self, path: Path) -> dict[str, str]:
         """Return the marks of the disk that a path is on, for the look at the datasets."""
-        is_on_disk = path.is_relative_to(self.config.datasets) and self.pulled_at is None
+        is_on_disk = path.is_relative_to(self.disk) and self.pulled_at is None
         return {"uuid": "of the disk" if is_on_disk else "of the root"}
 
     def _lose_lines(self, since: datetime) -> None:
@@ -625,16 +628,16 @@ class Life:
     def move_datasets(self, name: str, duration: timedelta) -> None:
         """Have the configuration name another directory for the datasets for so long."""
         world = self.world
-        world.is_moved = True
         world.configure(datasets=world.directory / name)
+        world.config.datasets.mkdir(exist_ok=True)
         self.reload()
         self.clock.at(duration, self.move_datasets_back)
 
     def move_datasets_back(self) -> None:
         """Have it name the first directory again."""
         world = self.world
-        if world.config.datasets != world.directory / "datasets":
-            world.configure(datasets=world.directory / "datasets")
+        if world.config.datasets != world.disk:
+            world.configure(datasets=world.disk)
             self.reload()
 
     def stop(self) -> None:
@@ -713,7 +716,7 @@ class Life:
         lasting = {Call.RECOVER: world.slow.get(Call.RECOVER, SECOND)}  # which no slot may be lost to
         world.slow = {Call.PREPARE: SECOND / 5}  # else a slot without warm-up and grace is late when its rig is ready
         world.slow |= lasting
-        world.prepares, world.saves = iter(()), iter(())
+        world.prepares, world.saves, world.unreadable = iter(()), iter(()), iter(())
         world.plugged_at, world.pulled_at = world.truth, None
         self.move_datasets_back()
         if self.is_asked_to_pause or self.pause[1] is not None:
@@ -814,9 +817,13 @@ class Life:
         self.will_act()
         assert timelapse.state is TimeLapseState.RUNNING
         assert timelapse.next_idx == slot
-        if self.looked_at is not None:  # one that had no answer says nothing of the disk
+        if self.looked_at is not None and request.dataset_dir.parent == world.disk:  # no answer says nothing of it
             assert self.may_use_disk(self.turn_at), f"slot {slot} is taken under the mount point of its disk"
-        assert not world.is_whole_in(request) or world.forgetful, f"slot {slot} is taken a second time"
+        elsewhere = world.put_into.get(request.scan_id, set()) - {request.dataset_dir.parent}
+        if elsewhere and world.pulled_at is not None:
+            world.taken_anew.add((request.timelapse_id, slot))
+        is_whole = world.is_whole_in(request) or (elsewhere and world.pulled_at is None)
+        assert not is_whole or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
         began = timelapse.records[slot].started_at  # it is judged, and then saved before the scan, or its save gives up
         assert began + self.disk.last_took == now, f"slot {slot} is recorded with another start"
@@ -889,8 +896,7 @@ class Life:
         closed_by_clock = (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
         for slot, record in timelapse.records.items():
             is_cut_off = record.status is RecordStatus.INTERRUPTED
-            is_given_up = (timelapse.id, slot) in self.world.closed_in_pause
-            if slot < timelapse.next_idx and not is_given_up and (is_cut_off or record.reason in closed_by_clock):
+            if slot < timelapse.next_idx and (is_cut_off or record.reason in closed_by_clock):
                 late = now - timelapse.schedule_times[slot]
                 grace = max(min(timelapse.grace, self.world.least_grace), MINIMUM_GRACE)
                 assert late > grace, f"slot {slot} could be taken after all"
@@ -926,7 +932,7 @@ class Life:
                     assert (slot, record.attempt) in self.world.scans(), f"slot {slot} was never tried"
                     assert record.scan_id in self.world.datasets
                     continue
-                if timelapse.records.get(slot) == replace(record, boot_id=None):
+                if timelapse.records.get(slot) == replace(record, boot_id=None, directory=None):
                     continue  # the driver has said that it is not whole
                 if record.reason is Reason.TIMELAPSE_FAILED and timelapse.ending is None:
                     continue  # the slot that failed is whole after all
@@ -961,8 +967,6 @@ class Life:
         """Check that a skipped slot was late, and that the clock is its reason only if it was set over the slot."""
         if record.reason is Reason.PAUSED:
             self._look_at_paused(timelapse, record)
-        if record.reason is Reason.RIG_NOT_READY and self.paused_by is not None:
-            self.world.closed_in_pause.add((timelapse.id, record.slot))
         if record.reason not in (Reason.MISSED, Reason.CLOCK_MOVED):
             return
         late = self.clock.now() - timelapse.schedule_times[record.slot]
@@ -1162,8 +1166,11 @@ class ScriptedDriver(ScannerDriver, ManualControl):
     def recover(self, request):
         life = self.world.lives[-1]
         life.report = current_report()
-        life.is_asked_blindly |= not life.may_use_disk(life.looked_at)
-        is_there = self.world.is_whole_in(request) and self.world.pulled_at is None
+        if next(self.world.unreadable, False):
+            raise ScannerNotReady("Input/output error")
+        is_on_disk = request.dataset_dir.parent == self.world.disk
+        life.is_asked_blindly |= is_on_disk and not life.may_use_disk(life.looked_at)
+        is_there = self.world.is_whole_in(request) and not (is_on_disk and self.world.pulled_at is not None)
         return ScanResult(pictures=1) if is_there else None
 
 
@@ -1208,12 +1215,13 @@ class ScriptedRig:
         self._life.go_on_if_alive()
         if manual is not None:
             assert not self._life.daemon.keeper.is_scanning, "a person has the rig in mid-scan"
-        if call is Call.PREPARE:
-            timelapse = self._life.timelapse
-            assert timelapse is None or pause_at(timelapse, self._clock.now()) is None, "the rig is prepared in a pause"
         self._calls.append((driver, call, request, manual))
         if self.monitor is None:
             self._next()
+
+    def withdraw(self, call) -> int:
+        before, self._calls = self._calls, [queued for queued in self._calls if queued[1] is not call]
+        return len(before) - len(self._calls)
 
     def _note(self, driver, call, request, *, finished=False) -> None:
         now, true_now = self._clock.now(), self._world.truth + self._clock.elapsed
@@ -1228,6 +1236,9 @@ class ScriptedRig:
             assert self.is_prepared, f"slot {request.index} is scanned by a rig that isn't prepared"
         else:
             self.is_prepared = False
+        if call is Call.PREPARE and not self._life.shift_unjudged:
+            timelapse = self._life.timelapse
+            assert timelapse is None or pause_at(timelapse, self._clock.now()) is None, "the rig is prepared in a pause"
         if is_late:  # by the save before it, in which the machine may have slept: then no driver is called
             refused = ScannerNotReady("its grace period was over when the store had answered")
             self._behaviour = Behaviour(takes=NONE, progress=None, problem=refused)
@@ -1264,7 +1275,7 @@ class ScriptedRig:
 
     def _finish(self, driver, request) -> None:
         self._world.datasets.add(request.scan_id)
-        self._world.put_into[request.scan_id] = request.dataset_dir.parent
+        self._world.put_into[request.scan_id].add(request.dataset_dir.parent)
         self._world.finished_at.setdefault(request.scan_id, self._clock.now())
         self._note(driver, Call.SCAN, request, finished=True)
 
@@ -1283,9 +1294,12 @@ class ScriptedRig:
         driver, call = self._made
         request, result, finished_at = watch.request, None, None
         if call is Call.RECOVER and problem is None:
-            result, finished_at = driver.recover(request), self._world.last_change(request.dataset_dir)
+            try:
+                result, finished_at = driver.recover(request), self._world.last_change(request.dataset_dir)
+            except ScannerNotReady as no_answer:
+                problem = no_answer
         if call is Call.SCAN and problem is None:
-            is_pulled = self._world.pulled_at is not None
+            is_pulled = self._world.pulled_at is not None and request.dataset_dir.parent == self._world.disk
             problem = ScanFailed("Input/output error") if is_pulled else None
             result = None if is_pulled else ScanResult(pictures=1)
             finish = partial(self._finish, driver, request)

@@ -49,6 +49,8 @@ class SlotRecord(Struct, frozen=True, gc=False):
     pictures: int | None = None
     boot_id: str | None = None
     """The machine's boot during which the attempt began that is running or unsettled."""
+    directory: str | None = None
+    """The directory of all datasets that this attempt puts its own into; ``None`` where that isn't known."""
     unknown_keys: Mapping[str, Any] = MappingProxyType({})
     """The keys of a stored record that this program doesn't know."""
 
@@ -101,10 +103,13 @@ class SlotRecord(Struct, frozen=True, gc=False):
         return self.status is RecordStatus.INTERRUPTED
 
     def closed_late(self, error: dict[str, Any]) -> Self:
-        """Return the final record of a slot that became late after it was begun, or while its rig wasn't ready."""
+        """Return the final record of a slot that became late after it was begun, or while its rig wasn't ready.
+
+        A pause is the reason also of a slot that had waited for its rig: in it the rig isn't asked any more.
+        """
         if self.status is RecordStatus.INTERRUPTED:
             return self
-        if self.reason is Reason.RIG_NOT_READY:
+        if self.reason is Reason.RIG_NOT_READY and error["type"] != Reason.PAUSED.value:
             error = {**error, "type": Reason.RIG_NOT_READY.value, "msg": self.error_text}
         return replace(self, status=RecordStatus.SKIPPED, error=error)
 

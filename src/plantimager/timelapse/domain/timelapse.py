@@ -25,7 +25,7 @@ from plantimager.timelapse.domain.records import (
     scan_ids_of,
     storable_text,
 )
-from plantimager.timelapse.domain.schedule import EARLIEST
+from plantimager.timelapse.domain.schedule import shift_instant
 from plantimager.timelapse.domain.states import (
     TRANSITIONS,
     OnScanFailed,
@@ -258,13 +258,23 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         )
         return self._with(Trigger.INTERRUPTED, TimeLapseState.SCHEDULED, records=self._and(cut))
 
+    def put_into(self, directory: str | None) -> TimeLapse:
+        """Return the value in which the running attempt puts its dataset into a directory of datasets."""
+        return replace(self, records=self._and(replace(self.records[self.next_idx], directory=directory)))
+
     def redate(self, shift: timedelta) -> TimeLapse:
-        """Return the value after *clock set*: the running attempt began ``shift`` later; its duration stays right."""
-        record = self._running(Trigger.CLOCK_SET)
-        if record.started_at is None:
-            return self
-        began = replace(record, started_at=max(record.started_at + shift, EARLIEST))
-        return self._with(Trigger.CLOCK_SET, TimeLapseState.RUNNING, records=self._and(began))
+        """Return the value after *clock set*: the running attempt began ``shift`` later; its duration stays right.
+
+        So did the pause that waits for its end, where the clock was set back: else it would have begun in the future.
+        """
+        record, pause = self._running(Trigger.CLOCK_SET), self.pause
+        if pause is not None and shift < timedelta(0):
+            until = shift_instant(pause.until, shift) if pause.until is not None and pause.ended_by else pause.until
+            pause = replace(pause, since=shift_instant(pause.since, shift), until=until)
+        if record.started_at is not None:
+            record = replace(record, started_at=shift_instant(record.started_at, shift))
+        changes = {"records": self._and(record), "last_pause": pause or self.last_pause}
+        return self._with(Trigger.CLOCK_SET, TimeLapseState.RUNNING, **changes)
 
     def skip_late_slots(self, at: datetime, reason: Reason, why: str, *, run_latest: bool = False) -> TimeLapse:
         """Return the value after *slots later than grace*: each has its final record. This value if none is late.
@@ -361,7 +371,10 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self.records.get(slot) or SlotRecord(slot=slot, scan_id=self.scan_id(slot))
 
     def _and(self, *records: SlotRecord) -> ChunkedMap[SlotRecord]:
-        return ChunkedMap(self.records).evolved({record.slot: record for record in records})
+        """Return all records with these; those of which nobody will ask about the attempt forget where it was made."""
+        over = [record for record in records if record.directory is not None and record.boot_id is None]
+        following = {record.slot: record for record in (*records, *(replace(each, directory=None) for each in over))}
+        return ChunkedMap(self.records).evolved(following)
 
     def _open_from(self, slot: int, records: Mapping[int, SlotRecord]) -> int:
         """Return the first slot from ``slot`` on without a final record."""

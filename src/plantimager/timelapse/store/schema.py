@@ -35,7 +35,7 @@ from msgspec.structs import astuple, fields, replace
 from plantimager.timelapse.domain.absence import NO_ABSENCE, Absence
 from plantimager.timelapse.domain.durations import MAX_DURATION
 from plantimager.timelapse.domain.records import SlotRecord
-from plantimager.timelapse.domain.schedule import EARLIEST, LATEST
+from plantimager.timelapse.domain.schedule import EARLIEST, LATEST, shift_instant
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
 
 STORE_VERSION: Final = 1
@@ -216,7 +216,7 @@ class Logbook(Struct, frozen=True):
 
     def redated(self, shift: timedelta) -> Self:
         """Return the log by a clock that was set, in which the last minutes stay the last minutes."""
-        return replace(self, recent=tuple(replace(entry, at=max(entry.at + shift, EARLIEST)) for entry in self.recent))
+        return replace(self, recent=tuple(replace(entry, at=shift_instant(entry.at, shift)) for entry in self.recent))
 
     def came_back(self, boot_id: str, absence: Absence = NO_ABSENCE) -> Self:
         """Return the log of a daemon that is there again after an ``absence``."""
