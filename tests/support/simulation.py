@@ -244,6 +244,8 @@ class World:
     """How long the driver says that it is silent in `recover` at most."""
     loses_lines = False
     """Whether a power cut takes along what journald was given in the minutes before it."""
+    unreadable: Iterator[bool] = iter(())
+    """Whether the disk fails under each `recover`, which then doesn't know; afterwards it doesn't."""
     was_set = False
     """Whether the wall clock was ever set, or wrong at a boot."""
     lost_lines = False
@@ -260,8 +262,6 @@ class World:
         directory.mkdir()
         self.places = Places(store=directory / "data" / "store.json", config_directories=(directory / "config",))
         (directory / "config").mkdir()
-        self.disk = directory / "datasets"
-        """The mount point of the disk that can be pulled; every other directory is on the root's."""
         self.config = replace(config or Config(), datasets=self.disk)
         self.suspends: dict[datetime, timedelta] = {}
         """How long the machine slept, by the true time at which it fell asleep."""
@@ -281,8 +281,6 @@ class World:
         """How long each save takes; afterwards they take no time."""
         self.prepares: Iterator[BaseException | None] = iter(())
         """With what each prepare ends; afterwards they succeed."""
-        self.unreadable: Iterator[bool] = iter(())
-        """Whether the disk fails under each `recover`, which then can't tell; afterwards it doesn't."""
         self.ledger: list[Entry] = []
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
@@ -305,9 +303,16 @@ class World:
         """When each timelapse was accepted, by true time."""
         self.closed_before: set[tuple[str, int]] = set()
         """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
+        self.closed_in_pause: set[tuple[str, int]] = set()
+        """Timelapse and slot of what was skipped in a pause, for which the rig hadn't been ready before."""
         self.lives: list[Life] = []
 
     # Its files
+
+    @property
+    def disk(self) -> Path:
+        """The mount point of the disk that can be pulled; every other directory is on the root's."""
+        return self.directory / "datasets"
 
     def define(self, **commands: object) -> None:
         """Write a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) give its times.
@@ -896,7 +901,8 @@ class Life:
         closed_by_clock = (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
         for slot, record in timelapse.records.items():
             is_cut_off = record.status is RecordStatus.INTERRUPTED
-            if slot < timelapse.next_idx and (is_cut_off or record.reason in closed_by_clock):
+            is_given_up = (timelapse.id, slot) in self.world.closed_in_pause
+            if slot < timelapse.next_idx and not is_given_up and (is_cut_off or record.reason in closed_by_clock):
                 late = now - timelapse.schedule_times[slot]
                 grace = max(min(timelapse.grace, self.world.least_grace), MINIMUM_GRACE)
                 assert late > grace, f"slot {slot} could be taken after all"
@@ -967,6 +973,8 @@ class Life:
         """Check that a skipped slot was late, and that the clock is its reason only if it was set over the slot."""
         if record.reason is Reason.PAUSED:
             self._look_at_paused(timelapse, record)
+        if record.reason is Reason.RIG_NOT_READY and self.paused_by is not None:
+            self.world.closed_in_pause.add((timelapse.id, record.slot))
         if record.reason not in (Reason.MISSED, Reason.CLOCK_MOVED):
             return
         late = self.clock.now() - timelapse.schedule_times[record.slot]

@@ -8,6 +8,7 @@ from simulation import HOUR, MINUTE, NONE, SECOND, START, Behaviour, Life
 
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.support.errors import ScannerNotReady
 
 EVERY = 10 * MINUTE
 
@@ -210,3 +211,15 @@ def test_pause_that_was_ended_in_a_scan_ended_earlier_when_the_clock_is_set_back
         (4 * MINUTE, lambda life: life.shift(-35 * MINUTE)),
     )
     assert world.statuses() == ["succeeded"] * 5
+
+
+def test_slot_that_waited_for_its_rig_is_closed_once_by_a_pause_though_the_clock_is_set(rig):
+    """It isn't opened again to be closed once more, and its line doesn't say that its grace period was over."""
+    world = rig()
+    world.prepares = iter([ScannerNotReady("no relay")] * 60)
+    world.define(every=EVERY, start=10 * MINUTE, n=4, grace=HOUR)
+    world.live((15 * MINUTE, pause_for()), (25 * MINUTE, lambda life: life.shift(SECOND)), (45 * MINUTE, Life.resume))
+    assert world.reasons()[:2] == [Reason.RIG_NOT_READY, Reason.PAUSED]
+    assert world.said("slots_given_back") == []
+    (line,) = world.said("slot_skipped")
+    assert line == "slot 0 (08:10) was missed: no relay; its grace was not over when it was paused"

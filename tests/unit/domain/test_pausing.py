@@ -43,14 +43,14 @@ def test_pause_that_is_over_when_the_machine_is_back_costs_only_its_own_slots():
 
 
 def test_slot_before_the_pause_stays_open_until_one_in_it_is_due():
-    """A rig that wasn't ready can be ready when the pause is over, within the grace period; else that is the reason."""
+    """A rig that wasn't ready can be ready when the pause is over, within the grace period."""
     waiting = timelapse(3).rig_not_ready(ScannerNotReady("asleep"))
     paused = begin_pause(waiting, at(0, 10), "anna", None)
     assert keep_pause(paused, at(0, 60)) is paused
     assert end_pause(paused, at(0, 60), "ben").next_idx == 0
     both = keep_pause(paused, at(1))
-    assert reasons(both) == {0: Reason.PAUSED, 1: Reason.PAUSED}
-    assert keep_pause(both.reopen_slots(at(1)), at(1)) == both
+    assert reasons(both) == {0: Reason.RIG_NOT_READY, 1: Reason.PAUSED}
+    assert both.reopen_slots(at(1, 1)) is both  # a clock that was set, within the grace period: the pause has closed it
 
 
 def test_pause_of_a_running_attempt_waits_for_its_end():

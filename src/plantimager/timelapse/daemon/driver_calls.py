@@ -69,7 +69,7 @@ class CallOutcome(Struct, frozen=True):
 
     @property
     def is_no_answer(self) -> bool:
-        """Whether a `recover` could not tell, as the disk failed or the rig was needed: it is asked again."""
+        """Whether a `recover` did not know, as the disk failed or the rig was needed: it is asked again."""
         return isinstance(self.problem, ScannerNotReady | ScanCancelled)
 
 

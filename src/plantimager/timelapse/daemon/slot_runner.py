@@ -261,7 +261,7 @@ class SlotRunner:
         self._ask_again(timelapse, problem)
 
     def _note_no_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
-        """Have the driver asked again, if it could not tell what became of the slot that waits for the rig."""
+        """Have the driver asked again, if it did not know what became of the slot that waits for the rig."""
         timelapse = self._awaiting_rig()
         if outcome.is_no_answer and timelapse is not None and request.index == timelapse.next_idx:
             self._ask_again(timelapse, ScannerNotReady(f"{outcome.call}: {outcome.problem}"))

@@ -46,7 +46,7 @@ class UnsettledAttempts:
         self._look_at = float("-inf")
         """On the monotonic clock."""
         self._had_no_answer = False
-        """Whether the driver could not tell when it was last asked."""
+        """Whether the driver did not know when it was last asked."""
 
     def request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
         """Return the request for the last attempt at a slot."""
@@ -170,7 +170,7 @@ class UnsettledAttempts:
     # --- what is answered -----------------------------------------------------------------------------
 
     def take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
-        """Record what the driver says of an attempt; where it could not tell, it is asked again."""
+        """Record what the driver says of an attempt; where it did not know, it is asked again."""
         is_known = outcome.is_no_answer and self._had_no_answer
         if outcome.problem is not None and not isinstance(outcome.problem, ScanCancelled) and not is_known:
             log_trouble(outcome)

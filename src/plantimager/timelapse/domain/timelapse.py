@@ -265,16 +265,14 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     def redate(self, shift: timedelta) -> TimeLapse:
         """Return the value after *clock set*: the running attempt began ``shift`` later; its duration stays right.
 
-        So did the pause that waits for its end, where the clock was set back: else it would have begun in the future.
+        So did a pause that waits for its end, where the clock was set back: else it would begin in the future.
         """
-        record, pause = self._running(Trigger.CLOCK_SET), self.pause
-        if pause is not None and shift < timedelta(0):
-            until = shift_instant(pause.until, shift) if pause.until is not None and pause.ended_by else pause.until
-            pause = replace(pause, since=shift_instant(pause.since, shift), until=until)
+        record, pause = self._running(Trigger.CLOCK_SET), self.last_pause
+        if pause is not None and not pause.is_over and shift < timedelta(0):
+            pause = pause.redated(shift)
         if record.started_at is not None:
             record = replace(record, started_at=shift_instant(record.started_at, shift))
-        changes = {"records": self._and(record), "last_pause": pause or self.last_pause}
-        return self._with(Trigger.CLOCK_SET, TimeLapseState.RUNNING, **changes)
+        return self._with(Trigger.CLOCK_SET, TimeLapseState.RUNNING, records=self._and(record), last_pause=pause)
 
     def skip_late_slots(self, at: datetime, reason: Reason, why: str, *, run_latest: bool = False) -> TimeLapse:
         """Return the value after *slots later than grace*: each has its final record. This value if none is late.
@@ -334,7 +332,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         """
         in_time = self._earliest_in_time(at)
         closed = [record for slot, record in self.records.items() if slot < self.next_idx and record.may_reopen]
-        since = {record.slot: at if record.reason is Reason.PAUSED else in_time for record in closed}
+        since = {record.slot: at if record.was_paused else in_time for record in closed}
         reopened = {slot for slot, earliest in since.items() if self.schedule_times[slot] >= earliest}
         if not reopened or (self.state, Trigger.SLOTS_REOPENED) not in TRANSITIONS:
             return self
@@ -371,10 +369,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self.records.get(slot) or SlotRecord(slot=slot, scan_id=self.scan_id(slot))
 
     def _and(self, *records: SlotRecord) -> ChunkedMap[SlotRecord]:
-        """Return all records with these; those of which nobody will ask about the attempt forget where it was made."""
-        over = [record for record in records if record.directory is not None and record.boot_id is None]
-        following = {record.slot: record for record in (*records, *(replace(each, directory=None) for each in over))}
-        return ChunkedMap(self.records).evolved(following)
+        return ChunkedMap(self.records).evolved({record.slot: record.without_place for record in records})
 
     def _open_from(self, slot: int, records: Mapping[int, SlotRecord]) -> int:
         """Return the first slot from ``slot`` on without a final record."""
