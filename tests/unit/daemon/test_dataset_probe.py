@@ -8,6 +8,7 @@ from simulation import HOUR, MINUTE, SECOND, START, Behaviour, Boot, Bounded, Li
 
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.daemon.attempt_request import request_of
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers.base import Call
@@ -657,3 +658,60 @@ def test_definition_waits_for_an_attempt_in_another_directory_and_says_where(rig
     assert f"next can't start yet: {words}its disk isn't mounted" in world.said("definition_refused")[0]
     assert (world.stored().id, world.statuses()) == ("next", ["succeeded"])
     assert [record.status for record in world.archived()[0].records.values()] == ["succeeded"]
+
+
+def test_directory_of_an_attempt_is_in_the_store_until_nobody_asks_about_it(rig, disks, monkeypatch):
+    """A long timelapse holds no directory for each of its slots."""
+    recover_from(disks, monkeypatch)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=3)
+    world.live((2 * HOUR + 10 * SECOND, Life.kill))
+    assert [record.directory for record in world.stored().records.values()] == [None, str(disks.datasets)]
+    world.live(off=MINUTE)
+    assert [record.directory for record in world.stored().records.values()] == [None] * 3
+
+
+@pytest.mark.parametrize("directory", ["scans", "../scans", "", None])
+def test_directory_that_is_no_whole_path_is_not_gone_by(rig, directory):
+    """A person may edit a store: the driver is asked where datasets are put, not below where the daemon runs."""
+    world = rig()
+    world.define(every=HOUR, n=1)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    running = world.stored().put_into(directory)
+    assert request_of(running, {}, world.disk).dataset_dir == world.disk / "tl"
+
+
+def test_path_of_datasets_that_no_text_can_hold_is_not_written(rig):
+    """The store is UTF-8; attempts are asked about where datasets are put."""
+    world = rig()
+    world.configure()
+    world.config = replace(world.config, datasets=world.directory / "d\udcff")
+    world.define(every=HOUR, n=2)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    assert world.stored().records[0].directory is None
+    world.live(off=MINUTE)
+    assert world.statuses()[1] == "succeeded"
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_each_attempt_is_asked_about_in_the_directory_that_it_was_put_into(rig, disks, monkeypatch, tmp_path, is_there):
+    """The mount point of one of which no disk is known may be gone with that, which is no answer."""
+    asked, second = recover_from(disks, monkeypatch, is_whole=False), tmp_path / "second"
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=4)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    world.configure(datasets=second)
+    world.live((55 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert world.statuses() == ["interrupted", "running"]
+    if not is_there:
+        second.rename(tmp_path / "away")
+    world.configure(datasets=tmp_path / "third")
+    world.live((30 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert (asked, world.stored().unsettled) == (([second], [0]) if is_there else ([], [0, 1]))
+    disks.mount("one")
+    world.live(off=MINUTE)
+    assert asked == [second, disks.datasets] if is_there else [disks.datasets]
+    assert world.statuses() == ["interrupted", "interrupted", "succeeded", "succeeded"]
