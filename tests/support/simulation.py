@@ -1234,7 +1234,8 @@ class ScriptedRig:
         return len(before) - len(self._calls)
 
     def _note(self, driver, call, request, *, finished=False) -> None:
-        now, true_now = self._clock.now(), self._world.truth + self._clock.elapsed
+        life = self._world.lives[-1]  # a dataset may land when the daemon of its scan was killed
+        now, true_now = life.clock.now(), life.true_now
         slot, attempt = (request.index, request.attempt) if request is not None else (None, None)
         timelapse_id = request.timelapse_id if request is not None else ""
         self._world.ledger.append(Entry(call, now, true_now, slot, attempt, driver.name, finished, timelapse_id))
@@ -1286,7 +1287,7 @@ class ScriptedRig:
     def _finish(self, driver, request) -> None:
         self._world.datasets.add(request.scan_id)
         self._world.put_into[request.scan_id].add(request.dataset_dir.parent)
-        self._world.finished_at.setdefault(request.scan_id, self._clock.now())
+        self._world.finished_at.setdefault(request.scan_id, self._world.lives[-1].clock.now())
         self._note(driver, Call.SCAN, request, finished=True)
 
     def _progress(self, watch) -> None:
