@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from plantimager.timelapse.domain.schedule import format_instant
 from plantimager.timelapse.domain.states import TimeLapseState
@@ -32,7 +32,7 @@ def request_of(
     """
     slot = timelapse.next_idx if slot is None else slot
     record = timelapse.records[slot]
-    datasets = Path(record.directory) if record.directory and record.directory.startswith("/") else datasets
+    datasets = Path(record.directory) if _is_path(record.directory) else datasets
     begin = timelapse.start_at or timelapse.schedule_times[0]
     about = configuration.get("timelapse")
     about = {**(about if isinstance(about, dict) else {}), "start_at": format_instant(begin)}
@@ -48,6 +48,11 @@ def request_of(
         owner=owner,
         observe=observe,
     )
+
+
+def _is_path(directory: str | None) -> TypeGuard[str]:
+    """Whether a text of the store, which a person may have edited, is a whole path."""
+    return directory is not None and directory.startswith("/") and directory.isprintable()
 
 
 def is_unsettled_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:

@@ -97,7 +97,7 @@ class Rig:
             self._submit(Call.PREPARE)
 
     def withdraw_prepare(self) -> None:
-        """Have the rig not powered up after all, as a pause has begun; a prepare that is being made goes on."""
+        """Have the rig not powered up after all, as no slot is to come; a prepare that is being made goes on."""
         withdrawn = self._thread.withdraw(Call.PREPARE)
         self._prepares -= withdrawn
         if withdrawn and self.power is Power.PREPARING and not self._prepares:

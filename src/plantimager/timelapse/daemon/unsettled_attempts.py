@@ -45,8 +45,8 @@ class UnsettledAttempts:
         self._pause = FIRST_PAUSE
         self._look_at = float("-inf")
         """On the monotonic clock."""
-        self._had_no_answer = False
-        """Whether the driver did not know when it was last asked."""
+        self._no_answer: str | None = None
+        """Why the driver did not know when it was last asked; empty where it gave way."""
 
     def request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
         """Return the request for the last attempt at a slot."""
@@ -107,7 +107,7 @@ class UnsettledAttempts:
         questions = [self._question_about(timelapse, slot) for slot in earlier]
         places = dict.fromkeys(question.dataset_dir.parent for question in questions)
         is_away = self._probe.trouble is not None or not timelapse.state.is_active  # as of the look at the last slot
-        if wait > 0 and (is_away or self._had_no_answer or [*places] != [self._active.datasets]):
+        if wait > 0 and (is_away or self._no_answer is not None or [*places] != [self._active.datasets]):
             return wait
         within_reach = {place for place in places if self._probe.is_within_reach(place)}
         question = next((each for each in questions if each.dataset_dir.parent in within_reach), None)
@@ -171,11 +171,12 @@ class UnsettledAttempts:
 
     def take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
         """Record what the driver says of an attempt; where it did not know, it is asked again."""
-        is_known = outcome.is_no_answer and self._had_no_answer
-        if outcome.problem is not None and not isinstance(outcome.problem, ScanCancelled) and not is_known:
+        gave_way, before = isinstance(outcome.problem, ScanCancelled), self._no_answer
+        self._no_answer = ("" if gave_way else str(outcome.problem)) if outcome.is_no_answer else None
+        is_news = self._no_answer is None or self._no_answer != before
+        if outcome.problem is not None and not gave_way and is_news:
             log_trouble(outcome)
-        self._had_no_answer = outcome.is_no_answer
-        if self._had_no_answer:
+        if outcome.is_no_answer:
             self._look_later()
             return
         self._pause = FIRST_PAUSE

@@ -11,6 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from plantimager.timelapse.support.file_system import modified_at
+
 RTCS: Final = Path("/sys/class/rtc")
 """The real-time clocks of this machine."""
 MIN_RTC_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,10 +38,7 @@ class ClockEvidence(Struct, frozen=True):
 
 def time_on_disk() -> datetime | None:
     """Return when the machine last kept the time on disk; ``None`` where it doesn't."""
-    try:
-        return datetime.fromtimestamp(KEPT_TIME.stat().st_mtime, UTC)
-    except (OSError, ValueError, OverflowError):
-        return None
+    return modified_at(KEPT_TIME)
 
 
 class _Timex(ctypes.Structure):
