@@ -435,6 +435,8 @@ def journal_agrees(world: World, timelapse: TimeLapse) -> None:
     for slot, record in timelapse.records.items():
         if record.reason is not None and record.reason.ends_timelapse:
             continue  # the line about the end closes all slots
+        if world.forgetful and (timelapse.id, slot) in world.told_unsaved:
+            continue  # the next start retells it where there is a live status, which is not written here
         line = last.get(slot)
         assert line is not None, f"no line about slot {slot}"
         assert record.status in TRUE_WHILE[line.action], f"slot {slot} is {record.status}: {line}"

@@ -305,6 +305,8 @@ class World:
         """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
         self.closed_in_pause: set[tuple[str, int]] = set()
         """Timelapse and slot of what was skipped in a pause, for which the rig hadn't been ready before."""
+        self.told_unsaved: set[tuple[str, int]] = set()
+        """Timelapse and slot of lines about what was not on disk: a kill may have taken that back."""
         self.lives: list[Life] = []
 
     # Its files
@@ -598,6 +600,8 @@ class Life:
         if "RETOLD" in line.fields and any(self.world.places.history.glob(f"{timelapse.id}*.json")):
             return  # it may be of that one, which has given its name back
         at = self.clock.now() - self.disk.last_took  # when it was judged; it is written when it is on disk
+        if self.daemon.keeper.trouble is not None:
+            self.world.told_unsaved |= {(timelapse.id, slot) for slot in line.slots}
         for slot in line.slots:
             record = timelapse.records.get(slot)
             assert (None if record is None else record.status) in TRUE_WHILE[line.action], (line, record)
