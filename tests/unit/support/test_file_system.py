@@ -17,7 +17,6 @@ from plantimager.timelapse.support.file_system import (
     is_on_same_device,
     is_there,
     memory_reason,
-    modified_at,
     names_in,
     walk,
 )
@@ -176,17 +175,3 @@ def test_nothing_there_is_told_from_what_can_not_be_looked_at(tmp_path, monkeypa
     for look in (is_there, names_in, lambda path: [*walk(path)]):
         with pytest.raises(OSError, match="Input/output error"):
             look(tmp_path)
-
-
-@pytest.mark.parametrize("seconds", [-(10**11), 253_402_300_799, 253_402_300_800, 10**15])
-def test_file_of_a_time_that_no_date_can_be_has_none(tmp_path, seconds):
-    """Anybody may have touched it; a file system that can't hold the time has another one in its place."""
-    path = tmp_path / "store.json"
-    assert modified_at(path) is None
-    path.touch()
-    assert modified_at(path) is not None
-    os.utime(path, (seconds, seconds))
-    at = modified_at(path)
-    assert at is None or abs(at.timestamp() - seconds) > 1
-    if at is not None:
-        assert 1970 <= at.year < 9000

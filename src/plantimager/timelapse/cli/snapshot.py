@@ -22,7 +22,7 @@ from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseS
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.public_copy import secrets_of
 from plantimager.timelapse.store.schema import Logbook
-from plantimager.timelapse.support.file_system import modified_at
+from plantimager.timelapse.support.clock_evidence import modified_at
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:

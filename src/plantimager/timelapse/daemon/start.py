@@ -17,7 +17,7 @@ from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.settings.config import ClockPolicy
 from plantimager.timelapse.settings.places import describe_storage
 from plantimager.timelapse.store.loading import LoadedTimelapse
-from plantimager.timelapse.support.file_system import modified_at
+from plantimager.timelapse.support.clock_evidence import modified_at
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ import pwd
 import re
 import stat
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,9 +18,6 @@ MOUNTS: Final = Path("/proc/self/mountinfo")
 UDEV: Final = Path("/run/udev/data")
 """udev's database: the UUID of each block device, also where a sandbox hides the devices themselves."""
 KERNEL_COMMAND_LINE: Final = Path("/proc/cmdline")
-
-_YEARS: Final = range(1970, 9000)
-"""Of a file that somebody has touched; within them a time can be shown in any zone."""
 
 IN_MEMORY: Final = ("tmpfs", "ramfs")
 WITH_LASTING_FSID: Final = ("ext2", "ext3", "ext4", "btrfs")
@@ -228,15 +224,6 @@ def memory_reason(path: Path) -> str | None:
         if from_boot or (below is not None and below.type in IN_MEMORY):
             return f"{mount.point} is an overlay whose changes are in memory"
     return None
-
-
-def modified_at(path: Path) -> datetime | None:
-    """Return when a file was last written; ``None`` where that isn't known, or is far from any date."""
-    try:
-        at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except (OSError, ValueError, OverflowError):
-        return None
-    return at if at.year in _YEARS else None
 
 
 def _existing(path: Path) -> Path:
