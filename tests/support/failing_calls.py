@@ -69,10 +69,12 @@ def _threads(pid: int, name: str) -> list[int]:
 
 
 def _names_of_threads(pid: int) -> dict[int, str]:
+    """Return the names of the threads of a process; none of one that has ended."""
     names: dict[int, str] = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):  # it has ended
-            names[int(task.name)] = (task / "comm").read_text().strip()
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):  # the thread has ended
+                names[int(task.name)] = (task / "comm").read_text().strip()
     return names
 
 

@@ -13,6 +13,7 @@ import re
 import resource
 import signal
 import sys
+from collections import defaultdict
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -243,8 +244,8 @@ class World:
     """How long the driver says that it is silent in `recover` at most."""
     loses_lines = False
     """Whether a power cut takes along what journald was given in the minutes before it."""
-    is_moved = False
-    """Whether datasets were ever put into another directory."""
+    unreadable: Iterator[bool] = iter(())
+    """Whether the disk fails under each `recover`, which then doesn't know; afterwards it doesn't."""
     was_set = False
     """Whether the wall clock was ever set, or wrong at a boot."""
     lost_lines = False
@@ -261,7 +262,7 @@ class World:
         directory.mkdir()
         self.places = Places(store=directory / "data" / "store.json", config_directories=(directory / "config",))
         (directory / "config").mkdir()
-        self.config = replace(config or Config(), datasets=directory / "datasets")
+        self.config = replace(config or Config(), datasets=self.disk)
         self.suspends: dict[datetime, timedelta] = {}
         """How long the machine slept, by the true time at which it fell asleep."""
         self.truth, self.wrong_by = now, NONE
@@ -284,8 +285,10 @@ class World:
         self.journal: list[Line] = []
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
-        self.put_into: dict[str, Path] = {}
-        """The directory of a dataset, where a scan put it there."""
+        self.put_into: dict[str, set[Path]] = defaultdict(set)
+        """The directories of a dataset, where scans put it there."""
+        self.taken_anew: set[tuple[str, int]] = set()
+        """Timelapse and slot of what was attempted in another directory, as the one before was out of reach."""
         self.finished_at: dict[str, datetime] = {}
         """When their last file was written, by the wall clock."""
         self.pulled_at: datetime | None = None
@@ -302,9 +305,16 @@ class World:
         """Timelapse and slot of what was closed by then for good, though a clock that was set back has them to come."""
         self.closed_in_pause: set[tuple[str, int]] = set()
         """Timelapse and slot of what was skipped in a pause, for which the rig hadn't been ready before."""
+        self.told_unsaved: set[tuple[str, int]] = set()
+        """Timelapse and slot of lines about what was not on disk: a kill may have taken that back."""
         self.lives: list[Life] = []
 
     # Its files
+
+    @property
+    def disk(self) -> Path:
+        """The mount point of the disk that can be pulled; every other directory is on the root's."""
+        return self.directory / "datasets"
 
     def define(self, **commands: object) -> None:
         """Write a definition; ``every`` and ``n``, ``at`` (times after START) or nothing (one shot) give its times.
@@ -388,12 +398,12 @@ class World:
 
     def is_whole_in(self, request: ScanRequest) -> bool:
         """Whether the dataset of a request is whole in its directory."""
-        place = request.dataset_dir.parent
-        return request.scan_id in self.datasets and self.put_into.get(request.scan_id, place) == place
+        places = self.put_into.get(request.scan_id)
+        return request.scan_id in self.datasets and (places is None or request.dataset_dir.parent in places)
 
     def identify_file_system(self, path: Path) -> dict[str, str]:
         """Return the marks of the disk that a path is on, for the look at the datasets."""
-        is_on_disk = path.is_relative_to(self.config.datasets) and self.pulled_at is None
+        is_on_disk = path.is_relative_to(self.disk) and self.pulled_at is None
         return {"uuid": "of the disk" if is_on_disk else "of the root"}
 
     def _lose_lines(self, since: datetime) -> None:
@@ -590,6 +600,8 @@ class Life:
         if "RETOLD" in line.fields and any(self.world.places.history.glob(f"{timelapse.id}*.json")):
             return  # it may be of that one, which has given its name back
         at = self.clock.now() - self.disk.last_took  # when it was judged; it is written when it is on disk
+        if self.daemon.keeper.trouble is not None:
+            self.world.told_unsaved |= {(timelapse.id, slot) for slot in line.slots}
         for slot in line.slots:
             record = timelapse.records.get(slot)
             assert (None if record is None else record.status) in TRUE_WHILE[line.action], (line, record)
@@ -625,16 +637,16 @@ class Life:
     def move_datasets(self, name: str, duration: timedelta) -> None:
         """Have the configuration name another directory for the datasets for so long."""
         world = self.world
-        world.is_moved = True
         world.configure(datasets=world.directory / name)
+        world.config.datasets.mkdir(exist_ok=True)
         self.reload()
         self.clock.at(duration, self.move_datasets_back)
 
     def move_datasets_back(self) -> None:
         """Have it name the first directory again."""
         world = self.world
-        if world.config.datasets != world.directory / "datasets":
-            world.configure(datasets=world.directory / "datasets")
+        if world.config.datasets != world.disk:
+            world.configure(datasets=world.disk)
             self.reload()
 
     def stop(self) -> None:
@@ -713,7 +725,7 @@ class Life:
         lasting = {Call.RECOVER: world.slow.get(Call.RECOVER, SECOND)}  # which no slot may be lost to
         world.slow = {Call.PREPARE: SECOND / 5}  # else a slot without warm-up and grace is late when its rig is ready
         world.slow |= lasting
-        world.prepares, world.saves = iter(()), iter(())
+        world.prepares, world.saves, world.unreadable = iter(()), iter(()), iter(())
         world.plugged_at, world.pulled_at = world.truth, None
         self.move_datasets_back()
         if self.is_asked_to_pause or self.pause[1] is not None:
@@ -814,9 +826,13 @@ class Life:
         self.will_act()
         assert timelapse.state is TimeLapseState.RUNNING
         assert timelapse.next_idx == slot
-        if self.looked_at is not None:  # one that had no answer says nothing of the disk
+        if self.looked_at is not None and request.dataset_dir.parent == world.disk:  # no answer says nothing of it
             assert self.may_use_disk(self.turn_at), f"slot {slot} is taken under the mount point of its disk"
-        assert not world.is_whole_in(request) or world.forgetful, f"slot {slot} is taken a second time"
+        elsewhere = world.put_into.get(request.scan_id, set()) - {request.dataset_dir.parent}
+        if elsewhere and world.pulled_at is not None:
+            world.taken_anew.add((request.timelapse_id, slot))
+        is_whole = world.is_whole_in(request) or (elsewhere and world.pulled_at is None)
+        assert not is_whole or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
         began = timelapse.records[slot].started_at  # it is judged, and then saved before the scan, or its save gives up
         assert began + self.disk.last_took == now, f"slot {slot} is recorded with another start"
@@ -926,12 +942,14 @@ class Life:
                     assert (slot, record.attempt) in self.world.scans(), f"slot {slot} was never tried"
                     assert record.scan_id in self.world.datasets
                     continue
-                if timelapse.records.get(slot) == replace(record, boot_id=None):
+                if timelapse.records.get(slot) == replace(record, boot_id=None, directory=None):
                     continue  # the driver has said that it is not whole
                 if record.reason is Reason.TIMELAPSE_FAILED and timelapse.ending is None:
                     continue  # the slot that failed is whole after all
                 assert record.status is RecordStatus.SKIPPED, f"the {record.status} of slot {slot} was lost"
-                assert self.set_back, f"slot {slot} was given back, though the clock was not set back"
+                late = self.clock.now() - timelapse.schedule_times[slot]
+                is_amended = self.world.least_grace < late <= timelapse.grace  # in time by a grace that is longer
+                assert self.set_back or is_amended, f"slot {slot} was given back, though the clock was not set back"
         for slot, record in timelapse.records.items():
             if before.records.get(slot) is record:
                 continue
@@ -1162,8 +1180,11 @@ class ScriptedDriver(ScannerDriver, ManualControl):
     def recover(self, request):
         life = self.world.lives[-1]
         life.report = current_report()
-        life.is_asked_blindly |= not life.may_use_disk(life.looked_at)
-        is_there = self.world.is_whole_in(request) and self.world.pulled_at is None
+        if next(self.world.unreadable, False):
+            raise ScannerNotReady("Input/output error")
+        is_on_disk = request.dataset_dir.parent == self.world.disk
+        life.is_asked_blindly |= is_on_disk and not life.may_use_disk(life.looked_at)
+        is_there = self.world.is_whole_in(request) and not (is_on_disk and self.world.pulled_at is not None)
         return ScanResult(pictures=1) if is_there else None
 
 
@@ -1208,15 +1229,17 @@ class ScriptedRig:
         self._life.go_on_if_alive()
         if manual is not None:
             assert not self._life.daemon.keeper.is_scanning, "a person has the rig in mid-scan"
-        if call is Call.PREPARE:
-            timelapse = self._life.timelapse
-            assert timelapse is None or pause_at(timelapse, self._clock.now()) is None, "the rig is prepared in a pause"
         self._calls.append((driver, call, request, manual))
         if self.monitor is None:
             self._next()
 
+    def withdraw(self, call) -> int:
+        before, self._calls = self._calls, [queued for queued in self._calls if queued[1] is not call]
+        return len(before) - len(self._calls)
+
     def _note(self, driver, call, request, *, finished=False) -> None:
-        now, true_now = self._clock.now(), self._world.truth + self._clock.elapsed
+        life = self._world.lives[-1]  # a dataset may land when the daemon of its scan was killed
+        now, true_now = life.clock.now(), life.true_now
         slot, attempt = (request.index, request.attempt) if request is not None else (None, None)
         timelapse_id = request.timelapse_id if request is not None else ""
         self._world.ledger.append(Entry(call, now, true_now, slot, attempt, driver.name, finished, timelapse_id))
@@ -1228,6 +1251,9 @@ class ScriptedRig:
             assert self.is_prepared, f"slot {request.index} is scanned by a rig that isn't prepared"
         else:
             self.is_prepared = False
+        if call is Call.PREPARE and not self._life.shift_unjudged:
+            timelapse = self._life.timelapse
+            assert timelapse is None or pause_at(timelapse, self._clock.now()) is None, "the rig is prepared in a pause"
         if is_late:  # by the save before it, in which the machine may have slept: then no driver is called
             refused = ScannerNotReady("its grace period was over when the store had answered")
             self._behaviour = Behaviour(takes=NONE, progress=None, problem=refused)
@@ -1264,8 +1290,8 @@ class ScriptedRig:
 
     def _finish(self, driver, request) -> None:
         self._world.datasets.add(request.scan_id)
-        self._world.put_into[request.scan_id] = request.dataset_dir.parent
-        self._world.finished_at.setdefault(request.scan_id, self._clock.now())
+        self._world.put_into[request.scan_id].add(request.dataset_dir.parent)
+        self._world.finished_at.setdefault(request.scan_id, self._world.lives[-1].clock.now())
         self._note(driver, Call.SCAN, request, finished=True)
 
     def _progress(self, watch) -> None:
@@ -1283,9 +1309,12 @@ class ScriptedRig:
         driver, call = self._made
         request, result, finished_at = watch.request, None, None
         if call is Call.RECOVER and problem is None:
-            result, finished_at = driver.recover(request), self._world.last_change(request.dataset_dir)
+            try:
+                result, finished_at = driver.recover(request), self._world.last_change(request.dataset_dir)
+            except ScannerNotReady as no_answer:
+                problem = no_answer
         if call is Call.SCAN and problem is None:
-            is_pulled = self._world.pulled_at is not None
+            is_pulled = self._world.pulled_at is not None and request.dataset_dir.parent == self._world.disk
             problem = ScanFailed("Input/output error") if is_pulled else None
             result = None if is_pulled else ScanResult(pictures=1)
             finish = partial(self._finish, driver, request)

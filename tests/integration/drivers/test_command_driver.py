@@ -1,6 +1,7 @@
 """The command driver, with real programs."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from daemon_process import PLAINLY
 
+from plantimager.timelapse.datasets import attempt as attempt_module
 from plantimager.timelapse.datasets.attempt import begin_attempt
 from plantimager.timelapse.drivers.command.driver import CommandDriver
 from plantimager.timelapse.drivers.programs import environment, processes, run
@@ -555,6 +557,22 @@ signal.pause()
     scan_until_killed("command", runs(source), request)
     result = CommandDriver(runs("", recover=runs(says)["argv"])).recover(request)
     assert result == ScanResult(pictures=pictures)
+
+
+def test_recovered_scan_that_the_disk_does_not_take_is_asked_about_again(datasets, runs, monkeypatch):
+    """That it failed says nothing of the pictures, which are whole when it is back."""
+    request = make_request(datasets)
+    scan_until_killed("command", runs(IGNORES_SIGTERM, stop_grace=0.1), request)
+    driver = CommandDriver(runs("", stop_grace=0.1, recover=runs("")["argv"]))
+
+    def refuse(directory, _):
+        raise OSError(errno.EIO, "Input/output error", str(directory))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(attempt_module, "sync_tree", refuse)
+        with pytest.raises(ScannerNotReady, match="Input/output error"):
+            driver.recover(request)
+    assert driver.recover(request) is not None
 
 
 def test_recovered_scan_without_its_pictures_is_a_failure(datasets, runs):

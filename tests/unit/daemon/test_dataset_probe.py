@@ -8,7 +8,9 @@ from simulation import HOUR, MINUTE, SECOND, START, Behaviour, Boot, Bounded, Li
 
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.daemon.attempt_request import request_of
 from plantimager.timelapse.domain.states import Reason
+from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings import places as places_module
@@ -498,6 +500,7 @@ def test_attempt_is_asked_about_where_its_dataset_is_as_soon_as_that_is_known(ri
     named = world.config.datasets
     monkeypatch.setattr(places_module, "holds_datasets", lambda directory, taken, _: directory == named and any(taken))
     monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    monkeypatch.setattr(TimeLapse, "put_into", lambda self, _: self)  # the earlier version records no directory
     world.define(every=HOUR, n=2)
     world.live((HOUR + 10 * SECOND, Life.kill))
     world.places = replace(world.places, rig="north")  # an earlier version put it beside the rig's directory
@@ -540,27 +543,25 @@ def test_place_of_a_cancelled_timelapse_is_found_when_its_disk_is_back(rig, disk
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
-def test_attempt_is_not_asked_about_in_another_directory(rig, disks, monkeypatch, tmp_path, is_restarted):
-    """A person names one for the slots that follow; of the attempt it says nothing, until the old one is back."""
+def test_attempt_is_asked_about_in_its_own_directory_alone(rig, disks, monkeypatch, tmp_path, is_restarted):
+    """A person names another one for the slots that follow: of the attempt that says nothing."""
     asked = recover_from(disks, monkeypatch)
 
     def move(life):
         life.world.configure(datasets=tmp_path / "elsewhere")
         (life.kill if is_restarted else life.reload)()
 
-    def move_back(life):
+    def come_back(_):
         disks.mount("one")
-        life.world.configure(datasets=disks.datasets)
-        life.reload()
 
     world = rig()
     world.configure(datasets=disks.datasets)
     world.define(every=HOUR, n=5)
     world.live((2 * HOUR + 10 * SECOND, Life.kill))
     disks.mount()
-    world.live((10 * MINUTE, move), (3 * HOUR, move_back), off=5 * MINUTE)
+    world.live((10 * MINUTE, move), (2 * HOUR + 30 * MINUTE, come_back), off=5 * MINUTE)
     if is_restarted:
-        world.live((2 * HOUR, move_back), off=MINUTE)
+        world.live((2 * HOUR, come_back), off=MINUTE)
     assert asked == [disks.datasets]
     assert world.statuses() == ["succeeded"] * 5
     assert world.taken() == [0, 2, 3, 4]
@@ -580,10 +581,6 @@ def test_attempt_on_the_own_disk_of_the_store_is_not_asked_about_in_another_dire
         driver.world.datasets.add(request.scan_id)
         return ScanResult(pictures=1)
 
-    def move_back(life):
-        life.world.configure(datasets=first)
-        life.reload()
-
     monkeypatch.setattr(ScriptedDriver, "recover", recover)
     world = rig()
     world.configure(datasets=first)
@@ -592,8 +589,8 @@ def test_attempt_on_the_own_disk_of_the_store_is_not_asked_about_in_another_dire
     world.configure(datasets=tmp_path / "second")
     if is_restarted:
         world.live((MINUTE, Life.kill), off=5 * MINUTE)
-    world.live((90 * MINUTE, move_back), off=5 * MINUTE)
-    assert asked[-1] == first
+    world.live(off=5 * MINUTE)
+    assert asked == [first]
     assert world.statuses() == ["succeeded"] * 4
     assert world.taken() == [0, 2, 3]
 
@@ -615,17 +612,40 @@ def test_slot_that_was_cut_off_is_attempted_again_in_another_directory(rig, disk
     assert world.scans() == [(0, 1), (0, 2), (1, 1)]
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_scan_whose_disk_is_pulled_after_the_datasets_were_moved_is_asked_about_there(
+    rig, disks, monkeypatch, tmp_path, retries
+):
+    """Its own directory is looked at, not the one for later datasets: it is not recorded as failed for good."""
+    asked = recover_from(disks, monkeypatch)
+
+    def move(life):
+        disks.mount()
+        life.world.configure(datasets=tmp_path / "elsewhere")
+        life.reload()
+
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=2, grace=10 * MINUTE, retries=retries)
+    world.behaviour = fail_once
+    world.live((HOUR + 10 * SECOND, move), (HOUR + 5 * MINUTE, lambda _: disks.mount("one")))
+    if retries:  # rather taken twice than not at all
+        assert (asked, world.scans()) == ([], [(0, 1), (0, 2), (1, 1)])
+    else:
+        assert (asked, world.scans()) == ([disks.datasets], [(0, 1), (1, 1)])
+    assert world.statuses() == ["succeeded"] * 2
+
+
 def test_definition_waits_for_an_attempt_in_another_directory_and_says_where(rig, disks, monkeypatch, tmp_path):
-    """It begins when the person has named the old one for long enough."""
+    """It begins when the disk of the old one is back, whichever one the configuration names by then."""
     recover_from(disks, monkeypatch)
 
     def move(life):
         life.world.configure(datasets=tmp_path / "elsewhere")
         life.define("next", MINUTE, 1)
 
-    def move_back(life):
+    def come_back(life):
         disks.mount("one")
-        life.world.configure(datasets=disks.datasets)
         life.define("next", MINUTE, 1)
 
     world = rig()
@@ -633,8 +653,65 @@ def test_definition_waits_for_an_attempt_in_another_directory_and_says_where(rig
     world.define(every=HOUR, n=1)
     world.live((HOUR + 10 * SECOND, Life.kill))
     disks.mount()
-    world.live((10 * MINUTE, move), (30 * MINUTE, move_back), off=5 * MINUTE)
-    words = f"the scan of tl, which may be whole, was put into {disks.datasets}, where datasets aren't put any more"
-    assert f"next can't start yet: {words}; next begins" in world.said("definition_refused")[0]
+    world.live((10 * MINUTE, move), (30 * MINUTE, come_back), off=5 * MINUTE)
+    words = f"the scan of tl, which may be whole, can't be looked for: {disks.datasets}: datasets can't be put there: "
+    assert f"next can't start yet: {words}its disk isn't mounted" in world.said("definition_refused")[0]
     assert (world.stored().id, world.statuses()) == ("next", ["succeeded"])
     assert [record.status for record in world.archived()[0].records.values()] == ["succeeded"]
+
+
+def test_directory_of_an_attempt_is_in_the_store_until_nobody_asks_about_it(rig, disks, monkeypatch):
+    """A long timelapse holds no directory for each of its slots."""
+    recover_from(disks, monkeypatch)
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=3)
+    world.live((2 * HOUR + 10 * SECOND, Life.kill))
+    assert [record.directory for record in world.stored().records.values()] == [None, str(disks.datasets)]
+    world.live(off=MINUTE)
+    assert [record.directory for record in world.stored().records.values()] == [None] * 3
+
+
+@pytest.mark.parametrize("directory", ["scans", "../scans", "", None])
+def test_directory_that_is_no_whole_path_is_not_gone_by(rig, directory):
+    """A person may edit a store: the driver is asked where datasets are put, not below where the daemon runs."""
+    world = rig()
+    world.define(every=HOUR, n=1)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    running = world.stored().put_into(directory)
+    assert request_of(running, {}, world.disk).dataset_dir == world.disk / "tl"
+
+
+def test_path_of_datasets_that_no_text_can_hold_is_not_written(rig):
+    """The store is UTF-8; attempts are asked about where datasets are put."""
+    world = rig()
+    world.configure()
+    world.config = replace(world.config, datasets=world.directory / "d\udcff")
+    world.define(every=HOUR, n=2)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    assert world.stored().records[0].directory is None
+    world.live(off=MINUTE)
+    assert world.statuses()[1] == "succeeded"
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_each_attempt_is_asked_about_in_the_directory_that_it_was_put_into(rig, disks, monkeypatch, tmp_path, is_there):
+    """The mount point of one of which no disk is known may be gone with that, which is no answer."""
+    asked, second = recover_from(disks, monkeypatch, is_whole=False), tmp_path / "second"
+    world = rig()
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=4)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    world.configure(datasets=second)
+    world.live((55 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert world.statuses() == ["interrupted", "running"]
+    if not is_there:
+        second.rename(tmp_path / "away")
+    world.configure(datasets=tmp_path / "third")
+    world.live((30 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert (asked, world.stored().unsettled) == (([second], [0]) if is_there else ([], [0, 1]))
+    disks.mount("one")
+    world.live(off=MINUTE)
+    assert asked == [second, disks.datasets] if is_there else [disks.datasets]
+    assert world.statuses() == ["interrupted", "interrupted", "succeeded", "succeeded"]

@@ -8,6 +8,7 @@ from simulation import HOUR, MINUTE, NONE, SECOND, START, Behaviour, Life
 
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.drivers.base import Call
+from plantimager.timelapse.support.errors import ScannerNotReady
 
 EVERY = 10 * MINUTE
 
@@ -168,3 +169,57 @@ def test_what_cannot_be_paused_is_refused(rig):
     assert words[4].startswith("until: ")
     assert words[5] == "there is no active timelapse that could be paused"
     assert words[6] == "there is no active timelapse that could be resumed"
+
+
+def test_prepare_that_is_queued_when_a_pause_begins_is_not_made(rig):
+    """The rig was still powering down for a long time; a person may be in it as soon as the pause is told."""
+    world = rig(stall_timeout=HOUR)
+    world.slow = {Call.STANDBY: 8 * MINUTE}
+    world.define(every=EVERY, start=10 * MINUTE, n=4, warmup=4 * MINUTE, standby_threshold=8 * MINUTE)
+    world.live((7 * MINUTE, pause_for()), (25 * MINUTE, Life.resume))
+    prepared = [after for call, after in world.calls() if call == Call.PREPARE]
+    assert [after for after in prepared if after < 25 * MINUTE] == []
+    assert world.statuses() == ["skipped", "skipped", "succeeded", "succeeded"]
+
+
+def test_pause_in_a_scan_begins_earlier_when_the_clock_is_set_back(rig):
+    """What falls due in it by the clock as it is now is skipped, as its beginning moves with the clock."""
+    world = rig()
+    world.behaviour = lambda _: Behaviour(takes=9 * MINUTE, progress=10 * SECOND)
+    world.define(every=EVERY, start=NONE, n=5, grace=HOUR)
+    seen = []
+    world.live(
+        (MINUTE, lambda life: life.shift(35 * MINUTE)),
+        (2 * MINUTE, pause_for()),
+        (3 * MINUTE, lambda life: life.shift(-35 * MINUTE)),
+        (4 * MINUTE, lambda life: seen.append((life.timelapse.pause.since - START, life.timelapse.state.value))),
+        (15 * MINUTE, Life.resume),
+    )
+    assert seen == [(2 * MINUTE, "running")]
+    assert world.reasons() == [None, Reason.PAUSED, None, None, None]
+
+
+def test_pause_that_was_ended_in_a_scan_ended_earlier_when_the_clock_is_set_back(rig):
+    """Slots after its end are taken, though the clock that was ahead had shown their time in it."""
+    world = rig()
+    world.behaviour = lambda _: Behaviour(takes=9 * MINUTE, progress=10 * SECOND)
+    world.define(every=EVERY, start=NONE, n=5, grace=HOUR)
+    world.live(
+        (MINUTE, lambda life: life.shift(35 * MINUTE)),
+        (2 * MINUTE, pause_for()),
+        (3 * MINUTE, Life.resume),
+        (4 * MINUTE, lambda life: life.shift(-35 * MINUTE)),
+    )
+    assert world.statuses() == ["succeeded"] * 5
+
+
+def test_slot_that_waited_for_its_rig_is_closed_once_by_a_pause_though_the_clock_is_set(rig):
+    """It isn't opened again to be closed once more, and its line doesn't say that its grace period was over."""
+    world = rig()
+    world.prepares = iter([ScannerNotReady("no relay")] * 60)
+    world.define(every=EVERY, start=10 * MINUTE, n=4, grace=HOUR)
+    world.live((15 * MINUTE, pause_for()), (25 * MINUTE, lambda life: life.shift(SECOND)), (45 * MINUTE, Life.resume))
+    assert world.reasons()[:2] == [Reason.RIG_NOT_READY, Reason.PAUSED]
+    assert world.said("slots_given_back") == []
+    (line,) = world.said("slot_skipped")
+    assert line == "slot 0 (08:10) was missed: no relay; its grace was not over when it was paused"

@@ -20,6 +20,7 @@ from simulation import (
     Life,
     Notices,
     ScriptedDriver,
+    World,
 )
 from virtual_time import UNSYNCHRONISED
 
@@ -765,20 +766,6 @@ def test_timelapse_that_ended_by_a_failure_that_was_none_goes_on(rig):
     assert len(world.said("scan_recovered")) == len(world.said("definition_accepted")) == 1
 
 
-def test_unsettled_attempt_is_asked_about_once(rig, monkeypatch):
-    """It stays failed where nothing is there, without another line, and no later start asks again."""
-    asked = []
-    monkeypatch.setattr(ScriptedDriver, "recover", lambda _, request: asked.append(request.scan_id))
-    world = rig(stall_timeout=5 * MINUTE)
-    world.define(every=HOUR, n=2)
-    world.behaviour = lambda request: DEAF if request.index == 0 else Behaviour()
-    world.live()
-    for _ in range(3):
-        world.live((MINUTE, Life.kill), off=5 * SECOND)
-    assert asked == ["tl_0"]
-    assert (world.statuses(), len(world.said("scan_failed"))) == (["failed"], 1)
-
-
 def test_each_unsettled_attempt_is_asked_about_by_one_start(rig):
     """Two of them, of which one start had no answer to ask for, and the one that was cut off."""
     world = rig(stall_timeout=5 * MINUTE)
@@ -846,9 +833,17 @@ def test_unsettled_attempt_is_asked_about_whatever_its_record_says(rig, abandon,
     assert len(world.said("scan_recovered")) == 1
 
 
-@pytest.mark.parametrize(("abandon", "_", "state"), ABANDONMENTS)
-def test_unsettled_attempt_that_left_nothing_is_asked_about_once(rig, monkeypatch, abandon, _, state):
-    """It stays interrupted, or is attempted again, as if nobody had asked."""
+@pytest.mark.parametrize(
+    ("abandon", "status"),
+    [
+        (World.live, "failed"),
+        (stop_in_mid_scan, "interrupted"),
+        (cancel_in_mid_scan, "interrupted"),
+        (cancel_and_stop_in_mid_scan, "interrupted"),
+    ],
+)
+def test_unsettled_attempt_that_left_nothing_is_asked_about_once(rig, monkeypatch, abandon, status):
+    """It stays as it is recorded, without another line, as if nobody had asked."""
     asked = []
     monkeypatch.setattr(ScriptedDriver, "recover", lambda _, request: asked.append(request.scan_id))
     world = rig(stall_timeout=5 * MINUTE)
@@ -858,7 +853,7 @@ def test_unsettled_attempt_that_left_nothing_is_asked_about_once(rig, monkeypatc
     for _ in range(3):
         world.live((10 * SECOND, Life.stop), off=5 * SECOND)
     assert asked == ["tl_0"]
-    assert world.statuses()[0] == ("interrupted" if state.is_terminal else "succeeded")
+    assert (world.statuses()[0], len(world.said("scan_failed"))) == (status, int(status == "failed"))
 
 
 def test_cancelled_attempt_whose_daemon_is_killed_is_asked_about(rig):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 
+import pytest
 from simulation import DAY, HOUR, MINUTE, NONE, SECOND, START, Boot, End, Life
 from virtual_time import FROM_RTC, UNSYNCHRONISED
 
@@ -171,3 +173,29 @@ def test_storage_in_memory_is_told_at_each_start_and_in_the_status(rig, tmp_path
     note = "/ is an overlay whose changes are in memory: store and datasets will not outlive a power cut or a restart"
     assert world.said("storage_not_lasting") == [note, note]
     assert seen == [[note]]
+
+
+def test_altered_store_whose_file_has_a_time_beyond_all_dates_is_resumed(rig):
+    """What it says of its last write isn't believed, and what its file says can't be."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.live((61 * MINUTE, Life.kill))
+    store = world.places.store
+    store.write_text(store.read_text().replace('"grace_period": 120', '"grace_period": 121'))
+    os.utime(store, (10**15, 10**15))
+    world.live()
+    assert world.statuses() == ["succeeded"] * 2
+
+
+@pytest.mark.parametrize("directory", ["/\0", "/" + "x" * 300, "/" + "x/" * 3000, "/proc/1/root/x", "/dev/null"])
+def test_altered_store_with_any_directory_of_an_attempt_is_resumed(rig, directory):
+    """A person may have written anything there: the start and the slots to come don't depend on it."""
+    world = rig()
+    world.define(every=HOUR, n=2)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    store = world.places.store
+    before, after = (f'"directory": {json.dumps(text)}' for text in (str(world.disk), directory))
+    assert before in store.read_text()
+    store.write_text(store.read_text().replace(before, after))
+    world.live((2 * HOUR, Life.kill), off=5 * MINUTE)
+    assert world.statuses() == ["interrupted", "succeeded"]

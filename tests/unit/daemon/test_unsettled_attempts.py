@@ -192,3 +192,30 @@ def test_question_has_nothing_observed(pulled, monkeypatch):
     world.behaviour = scan
     world.live((2 * HOUR + 5 * SECOND, pull(5 * MINUTE)))
     assert observed == [(Call.SCAN, True)] * 2 + [(Call.RECOVER, False)] + [(Call.SCAN, True)] * 2
+
+
+@pytest.mark.parametrize("failures", [1, 2, 5])
+def test_disk_that_fails_again_under_the_question_says_nothing_and_is_asked_again(pulled, failures):
+    """A driver that can't read the disk gives no answer, however often."""
+    world = pulled(every=12 * HOUR, n=2)
+    world.unreadable = iter([True] * failures)
+    world.live((HOUR + 5 * SECOND, pull(5 * MINUTE)))
+    assert world.statuses() == ["succeeded"] * 2
+    assert world.scans() == [(0, 1), (1, 1)]
+    assert [call for call, _ in world.calls()].count("recover") == failures + 1
+    assert len(world.said("rig_trouble")) == 1
+
+
+@pytest.mark.parametrize("warmup", [NONE, 30 * SECOND])
+def test_disk_that_fails_under_each_question_holds_up_no_later_slot(pulled, warmup):
+    """The slot in question waits within its grace period, and stays open to the answer when it is over."""
+    world = pulled(n=3, warmup=warmup, grace=10 * MINUTE)
+    world.unreadable = iter([True] * 40)
+    world.live((HOUR + 5 * SECOND, Life.kill))
+    world.datasets.add("tl_0")
+    world.live((50 * MINUTE, lambda _: setattr(world, "unreadable", iter(()))), off=MINUTE)
+    assert world.statuses() == ["succeeded"] * 3
+    assert world.scans() == [(0, 1), (1, 1), (2, 1)]
+    scan_times = [after - HOUR * (slot + 1) for slot, after in enumerate(world.scans_at())]
+    assert scan_times == [NONE if warmup else SECOND] * 3
+    assert 2 < len([call for call, at in world.calls() if call == "recover" and at < HOUR + 11 * MINUTE]) < 40

@@ -408,6 +408,31 @@ def test_disk_that_can_not_be_read_does_not_say_that_no_attempt_was_finished(
     assert find_finished(request_) == ScanResult(pictures=1)
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENODEV])
+def test_attempt_whose_receipt_the_disk_does_not_give_may_be_whole(request_, monkeypatch, number):
+    """That of an attempt beside it doesn't say so, however often; what it says is known when the disk is back."""
+    directories = [request_.dataset_dir.with_name(f".{request_.dataset_dir.name}.attempt-{n}") for n in (1, 2)]
+    with begin_attempt(request_) as attempt:
+        (attempt.directory / "0.jpg").write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+    with begin_attempt(replace(request_, attempt=2)) as other:
+        (other.directory / "0.jpg").write_text("a picture")
+    assert [attempt.directory, other.directory] == directories
+    open_file = os.open
+
+    def refuse(path, *args, **kwargs):
+        if str(directories[0]) in str(path):
+            raise OSError(number, os.strerror(number), str(path))
+        return open_file(path, *args, **kwargs)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "open", refuse)
+        for _ in range(2):
+            with pytest.raises(ScannerNotReady, match=os.strerror(number)):
+                find_finished(replace(request_, attempt=2))
+    assert find_finished(replace(request_, attempt=2)) == ScanResult(pictures=1)
+
+
 def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_path, monkeypatch):
     """Nobody looks for a dataset in a hidden directory once its slot is recorded as taken."""
     take(request_, "0.jpg")

@@ -50,6 +50,7 @@ def test_slot_before_the_pause_stays_open_until_one_in_it_is_due():
     assert end_pause(paused, at(0, 60), "ben").next_idx == 0
     both = keep_pause(paused, at(1))
     assert reasons(both) == {0: Reason.RIG_NOT_READY, 1: Reason.PAUSED}
+    assert both.reopen_slots(at(1, 1)) is both  # a clock that was set, within the grace period: the pause has closed it
 
 
 def test_pause_of_a_running_attempt_waits_for_its_end():

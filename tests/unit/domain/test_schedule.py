@@ -19,6 +19,7 @@ from plantimager.timelapse.domain.schedule import (
     interval,
     note_past_slots,
     one_shot,
+    shift_instant,
     to_utc,
 )
 
@@ -307,3 +308,13 @@ def test_slots_past_their_grace_period_get_a_note():
         "already missed: 1 of 5 slots, due longer ago than the grace period of 2 min"
     )
     assert note_past_slots(slots, utc(2026, 6, 22, 0, 2), 2 * minute) is None
+
+
+@pytest.mark.parametrize("years", [-8000, -1, 0, 1, 7500])
+@pytest.mark.parametrize("instant", [EARLIEST, LATEST - timedelta(seconds=1), datetime(2026, 6, 22, tzinfo=UTC)])
+def test_instant_by_a_clock_that_was_set_is_within_the_bounds(instant, years):
+    """A file may have any year of them, and a clock may be set to any other one."""
+    shifted = shift_instant(instant, timedelta(days=365 * years))
+    assert EARLIEST <= shifted < LATEST
+    if abs(years) == 1 and instant.year == 2026:
+        assert shifted - instant == timedelta(days=365 * years)

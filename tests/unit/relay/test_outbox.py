@@ -139,3 +139,23 @@ def test_an_apprise_that_is_broken_has_sent_nothing_and_all_waits_for_a_whole_on
 
 if __name__ == "__main__":
     print({f.__name__: f for f in (kill_everywhere, kill_after_each)}[sys.argv[1]](Path(sys.argv[2])))
+
+
+FAR = '"9999-12-31T23:59:59-12:00"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"worked_at": {FAR}}}',
+        f'{{"open": {{"late": {{"since": {FAR}}}}}}}',
+        f'{{"recent": [[{FAR}, ["late"]]]}}',
+        f'{{"waiting": {{"key": {{"messages": [{{"at": {FAR}, "subject": "", "body": ""}}]}}}}}}',
+        '{"worked_at": "2026-06-22T08:00:00"}',
+    ],
+)
+def test_told_with_a_time_that_can_not_be_shown_is_damaged(tmp_path, text):
+    """Nothing of it is believed, wherever the time is; a naive one is of no known zone."""
+    (tmp_path / "ledger").write_text(text)
+    with pytest.raises(ValueError, match="time"):
+        read_told(tmp_path / "ledger")

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from pending import taken_scans
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome
@@ -74,3 +75,14 @@ def test_what_was_removed_before_the_target_moved_does_not_wait_for_ever(tmp_pat
     assert (after.status("").removed, after.status("").waiting, after.n_waiting) == (3, 1, 1)
     after.record(after.next(), Outcome.DELIVERED)
     assert (after.status("").delivered, after.status("").waiting, after.next()) == (1, 0, None)
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59+00:00", "0001-01-01", "2026", ""])
+def test_line_of_a_ledger_with_a_time_beyond_all_measure_is_a_delivery_at_an_unknown_time(tmp_path, at):
+    """The status is told all the same."""
+    taken, ledger = taken_scans(2), Ledger(tmp_path / "there.ledger")
+    ledger.record(LedgerEntry(taken.scans[0].key, Outcome.DELIVERED, at))
+    backlog = Backlog("there", Ledger(ledger.path), Ledger(tmp_path / "removed"), SetClock())
+    backlog.refresh(taken)
+    status = backlog.status("")
+    assert (status.delivered, status.delivered_at, status.waiting) == (1, None, 1)

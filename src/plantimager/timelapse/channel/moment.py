@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -20,3 +21,11 @@ class WithMoments(Struct, frozen=True):
         """Refuse other times."""
         if not are_years_sound(times_in(self)):
             raise ValueError("a time is too far away")
+
+
+def moment_in(text: str) -> datetime | None:
+    """Return the time that a text of a file says, in UTC; ``None`` where it isn't one of `Moment`."""
+    with suppress(ValueError, OverflowError):
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo is not None and are_years_sound([moment]) else None
+    return None

@@ -8,7 +8,7 @@ texts.
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -23,6 +23,7 @@ from plantimager.timelapse.domain.states import Reason, RecordStatus, TimeLapseS
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.store.public_copy import secrets_of
 from plantimager.timelapse.store.schema import Logbook
+from plantimager.timelapse.support.clock_evidence import modified_at
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def take_snapshot(store: Path, clock: Clock) -> StatusSnapshot:
     snapshot = snapshot_of(loaded.stored, store, clock, daemon)
     return replace(
         snapshot,
-        saved_at=snapshot.saved_at or _modified_at(loaded.path),
+        saved_at=snapshot.saved_at or modified_at(loaded.path),
         backup_because=str(loaded.trouble or ""),
         seen=last_seen(sign, snapshot.logbook, clock),
         secrets=secrets_of(loaded.stored),
@@ -273,10 +274,3 @@ def _progress(value: object) -> tuple[int, int] | None:
         return None
     done, total = value.get("done"), value.get("total")
     return (done, total) if type(done) is int and type(total) is int and total > 0 else None
-
-
-def _modified_at(path: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError:
-        return None

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 JSON_VERSION: Final = 1
 """Of what `status --json` and `rigs --json` print."""
-_INTERNAL: Final = ("boot_id", "unknown_keys")
+_INTERNAL: Final = ("boot_id", "directory", "unknown_keys")
 """The fields of a record that are the daemon's own."""
 
 

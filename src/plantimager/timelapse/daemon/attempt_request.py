@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 from plantimager.timelapse.domain.schedule import format_instant
 from plantimager.timelapse.domain.states import TimeLapseState
@@ -11,7 +12,6 @@ from plantimager.timelapse.scan.secrets import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
     from typing import Any
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -26,9 +26,13 @@ def request_of(
     observe: Callable[[ScanRequest], Observation] | None = None,
     slot: int | None = None,
 ) -> ScanRequest:
-    """Return the request for the running attempt, or the last one at ``slot``, without the configuration's secrets."""
+    """Return the request for the running attempt, or the last one at ``slot``, without the configuration's secrets.
+
+    Its dataset is in the directory that the attempt was put into; where that isn't known, in ``datasets``.
+    """
     slot = timelapse.next_idx if slot is None else slot
     record = timelapse.records[slot]
+    datasets = Path(record.directory) if _is_path(record.directory) else datasets
     begin = timelapse.start_at or timelapse.schedule_times[0]
     about = configuration.get("timelapse")
     about = {**(about if isinstance(about, dict) else {}), "start_at": format_instant(begin)}
@@ -44,6 +48,11 @@ def request_of(
         owner=owner,
         observe=observe,
     )
+
+
+def _is_path(directory: str | None) -> TypeGuard[str]:
+    """Whether a text of the store, which a person may have edited, is a whole path."""
+    return directory is not None and directory.startswith("/") and directory.isprintable()
 
 
 def is_unsettled_attempt(timelapse: TimeLapse | None, request: ScanRequest) -> bool:

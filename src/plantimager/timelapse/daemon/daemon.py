@@ -174,7 +174,7 @@ class Daemon:
         commands = {
             "amend": AmendIntake(common, host.places, planner, intake, self.requests).accept,
             "pause": pause.pause,
-            "resume": pause.resume,
+            "resume": pause.end,
             "rig": ManualIntake(common, probe).begin,
         }
         requests = RequestHandler(common, self.requests, config, planner, intake, commands)

@@ -89,13 +89,17 @@ class DatasetProbe:
         place = self._active.find_datasets(scan_ids)
         return _Found(UNMOUNTED) if awaits_disk(place) else place
 
-    def examine(self, *, accept: bool = False) -> _Found:
-        """Return what is found at the directory now, with or without a timelapse; with ``accept`` a new disk is."""
-        datasets, storage, known = self._active.datasets, self._keeper.file.path.parent, self._keeper.logbook
-        if self.is_lost:
+    def examine(self, place: Path | None = None, *, accept: bool = False) -> _Found:
+        """Return what is found now at a directory of attempts, by default at that of the next ones.
+
+        With or without a timelapse; with ``accept`` a new disk is.
+        """
+        datasets, storage, known = place or self._active.datasets, self._keeper.file.path.parent, self._keeper.logbook
+        if datasets == self._active.datasets and self.is_lost:
             return _Found(f"{self._lost_why}, so that it isn't known where its earlier ones are", is_elsewhere=True)
         try:
-            call = partial(_examine, datasets, storage, known.datasets_disk, accept=accept)
+            look = _examine if datasets == self._active.datasets else _examine_earlier
+            call = partial(look, datasets, storage, known.datasets_disk, accept=accept)
             found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
         except DriverStalled:
             found = _Found(STALLED)
@@ -109,20 +113,17 @@ class DatasetProbe:
         return timelapse is not None and self._lost == timelapse.id
 
     @property
-    def earlier_place(self) -> str | None:
-        """The directory that open and unsettled attempts were put into, where a person has named another one since.
-
-        A driver that finds nothing of them in the other one says nothing of this one.
-        """
+    def _keeps_marks(self) -> bool:
+        """Whether the known disk is one that attempts may be whole on, while a person has named another one since."""
         timelapse, path = self._keeper.timelapse, self._keeper.logbook.datasets_disk.get("path")
         if timelapse is None or path in (None, str(self._active.datasets)):
-            return None
-        is_open = timelapse.state is TimeLapseState.RUNNING or timelapse.unsettled
-        return path if is_open else None
+            return False
+        slots = [*([timelapse.next_idx] if timelapse.state is TimeLapseState.RUNNING else []), *timelapse.unsettled]
+        return any(timelapse.records[slot].directory in (None, path) for slot in slots)
 
-    def describe(self, why: str) -> str:
+    def describe(self, why: str, place: Path | None = None) -> str:
         """Return for a person why datasets can't be written."""
-        return f"{self._active.datasets}: datasets can't be put there: {why}"
+        return f"{place or self._active.datasets}: datasets can't be put there: {why}"
 
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
@@ -135,7 +136,7 @@ class DatasetProbe:
         datasets, known = self._active.datasets, self._keeper.logbook
         found = self.examine(accept=True)
         self.is_away = found.is_away
-        if found.disk is not None and found.disk != known.datasets_disk and self.earlier_place is None:
+        if found.disk is not None and found.disk != known.datasets_disk and not self._keeps_marks:
             self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
         if found.why is None:
             if before is not None:
@@ -147,10 +148,11 @@ class DatasetProbe:
             words = f"{self.trouble}; slots wait for it, within their grace of {format_duration(timelapse.grace)}"
             log_event(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
 
-    def is_within_reach(self) -> bool:
-        """Look, and return whether datasets can be put there, with or without a timelapse that goes on."""
+    def is_within_reach(self, place: Path) -> bool:
+        """Look, and return whether it can be told what is in a directory, with or without a timelapse that goes on."""
         self.look()
-        return (self.examine().why if self._keeper.active is None else self.trouble) is None
+        is_looked_at = place == self._active.datasets and self._keeper.active is not None
+        return (self.trouble if is_looked_at else self.examine(place).why) is None
 
     def on_transition(self, transition: Transition) -> None:
         """Forget the trouble when a slot is taken: its dataset is there."""
@@ -202,3 +204,10 @@ def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept:
         return _Found(describe_disk_error(problem), is_elsewhere=bool(marks))
     why = f"its disk isn't mounted, another one is there; mount it, or accept this one with touch {marker}"
     return _Found(why, is_elsewhere=True)
+
+
+def _examine_earlier(place: Path, storage: Path, known: Mapping[str, str], *, accept: bool) -> _Found:
+    """Look at a directory that attempts were put into; one of which no disk is known is there, or out of reach."""
+    if str(place) != known.get("path") and not os.path.isdir(place):  # noqa: PTH112 - a Path raises where one is closed
+        return _Found("it is not there", is_elsewhere=True)
+    return _examine(place, storage, known, accept=accept)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 import threading
+from collections import deque
 from contextlib import nullcontext
 from datetime import timedelta
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -66,6 +66,11 @@ class CallOutcome(Struct, frozen=True):
     """That of its monitor."""
     finished_at: datetime | None = None
     """When the dataset was finished that a `recover` has found; ``None`` where that isn't known."""
+
+    @property
+    def is_no_answer(self) -> bool:
+        """Whether a `recover` did not know, as the disk failed or the rig was needed: it is asked again."""
+        return isinstance(self.problem, ScannerNotReady | ScanCancelled)
 
 
 class CallMonitor(EventMonitor):
@@ -213,9 +218,9 @@ class RigThread:
     def __init__(self, clock: Clock, post: Callable[[CallOutcome], None]) -> None:
         """Start the thread; ``post`` is called on it with each outcome."""
         self._clock, self._post = clock, post
-        self._calls: SimpleQueue[tuple[ScannerDriver, Call, ScanRequest | None, ManualRequest | None]] = SimpleQueue()
+        self._calls: deque[tuple[ScannerDriver, Call, ScanRequest | None, ManualRequest | None]] = deque()
         self._pending = 0
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._monitor: CallMonitor | None = None
         threading.Thread(target=self._work, name="rig", daemon=True).start()
 
@@ -236,12 +241,24 @@ class RigThread:
         """Queue a call. Loop thread."""
         with self._lock:
             self._pending += 1
-        self._calls.put((driver, call, request, manual))
+            self._calls.append((driver, call, request, manual))
+            self._lock.notify()
+
+    def withdraw(self, call: Call) -> int:
+        """Take the queued calls of a kind back, none of which has begun; return how many those were. Loop thread."""
+        with self._lock:
+            before = len(self._calls)
+            self._calls = deque(queued for queued in self._calls if queued[1] is not call)
+            withdrawn = before - len(self._calls)
+            self._pending -= withdrawn
+        return withdrawn
 
     def _work(self) -> None:
         name_thread("rig")
         while True:
-            driver, call, request, manual = self._calls.get()
+            with self._lock:
+                self._lock.wait_for(lambda: self._calls)
+                driver, call, request, manual = self._calls.popleft()
             self._monitor = CallMonitor(self._clock, call, request, manual)
             self._clock.wake()  # the loop has a time limit to keep from now on
             outcome = make_call(driver, call, request, self._monitor)

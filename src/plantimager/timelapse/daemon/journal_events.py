@@ -272,6 +272,8 @@ def describe_skipped(event: events.SlotsSkipped, after: TimeLapse, now: datetime
     if event.cause and event.reason is Reason.MISSED:
         why = f" while {event.cause}"
     were = "was" if len(event.slots) == 1 else "were"
+    if event.reason is Reason.RIG_NOT_READY and event.late is None:
+        return f"{slots} {were} missed{why}; its grace was not over when it was paused"
     lateness = f"{format_duration(late)} late, " if late is not None and len(event.slots) == 1 else ""
     return f"{slots} {were} missed{why} ({lateness}grace {format_duration(after.grace)})"
 

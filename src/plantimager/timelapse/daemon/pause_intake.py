@@ -50,7 +50,7 @@ class PauseIntake:
         end = describe_end_of_pause(until, now)
         return f"{paused.id} is paused {end}{first}; slots that fall due meanwhile are skipped"
 
-    def resume(self, request: Request) -> str:
+    def end(self, request: Request) -> str:
         """End the pause of the timelapse; return the sentence for the person.
 
         Raises
@@ -62,10 +62,10 @@ class PauseIntake:
         timelapse = self._judged(now, "resumed")
         if pause_at(timelapse, now) is None:
             raise DefinitionRefused(f"{timelapse.id} is not paused; {describe_next_slot(timelapse, now)}")
-        resumed = end_pause(timelapse, now, request.who)
-        self._keeper.commit(resumed, now, Circumstances(origin=request.who))
+        ended = end_pause(timelapse, now, request.who)
+        self._keeper.commit(ended, now, Circumstances(origin=request.who))
         self._planner.plan_afresh()
-        return f"{resumed.id} goes on; {describe_next_slot(resumed, now)}"
+        return f"{ended.id} goes on; {describe_next_slot(ended, now)}"
 
     def _judged(self, now: datetime, what: str) -> TimeLapse:
         """Return the timelapse with the slots closed that are late or paused by now; it is to be ``what``.

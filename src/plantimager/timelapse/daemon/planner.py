@@ -148,6 +148,8 @@ class Planner:
             if judged is not timelapse:
                 self._keeper.commit(judged, now)
             timelapse = judged
+        if timelapse is None or timelapse.next_at is None or pause_at(timelapse, now) is not None:
+            self._rig.withdraw_prepare()
         self._power.stand_by_if_free()
         if timelapse is not None and timelapse.next_at is not None:
             self._arm(timelapse, timelapse.next_at, now)

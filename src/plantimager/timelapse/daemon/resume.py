@@ -31,7 +31,7 @@ from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.domain.wording import describe_timelapse
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.acceptance import describe_scan_source, scan_configuration_for
-from plantimager.timelapse.support.errors import DriverStalled, ScannerNotReady
+from plantimager.timelapse.support.errors import DriverStalled
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.previous_run import PreviousRun
     from plantimager.timelapse.daemon.stop import Stop
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.scan.request import ScanRequest
     from plantimager.timelapse.settings.definition import Definition
     from plantimager.timelapse.store.loading import LoadedTimelapse
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
@@ -100,25 +101,29 @@ class Resume:
         is_running = before.state is TimeLapseState.RUNNING
         found = _Found(before, before)
         slots = [*([before.next_idx] if is_running else []), *before.unsettled]
-        place = self._probe.examine() if slots else None
-        if place is not None and not place.is_away:
+        requests = [self._request_of(before, slot) for slot in slots]
+        places = {place: self._probe.examine(place) for place in {each.dataset_dir.parent for each in requests}}
+        for request in requests:
+            place, is_cut_off = places[request.dataset_dir.parent], is_running and request.index == before.next_idx
             # Of a directory that doesn't answer the driver may know more; but "no" is final for those that were closed.
-            is_sure = place.why is None and self._probe.earlier_place is None
-            for slot in slots if is_sure else slots[: int(is_running)]:
-                if found.hung is None:  # else the next start asks about those behind it
-                    found = self._ask(found, slot)
-        elif is_running:  # the driver would look in the wrong directory: the next start asks
-            found = replace(found, settled=before.interrupt(None, self._describe_cut(), is_unsettled=True))
+            if found.hung is None and (place.why is None or (is_cut_off and not place.is_away)):
+                found = self._ask(found, request)
+            elif is_cut_off:  # the driver would look in the wrong directory: it is asked later
+                found = replace(found, settled=before.interrupt(None, self._describe_cut(), is_unsettled=True))
         return found
+
+    def _request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
+        place, owner = self._active.datasets, self._active.owner
+        return request_of(timelapse, self._keeper.configuration, place, owner, slot=slot)
 
     def _describe_cut(self) -> str:
         return f"{self._previous.describe_cut(self._keeper.logbook)} while it was being taken"
 
-    def _ask(self, found: _Found, slot: int) -> _Found:
+    def _ask(self, found: _Found, request: ScanRequest) -> _Found:
         """Settle one attempt by the driver's answer."""
-        before = found.settled
+        before, slot = found.settled, request.index
         is_running = before.state is TimeLapseState.RUNNING
-        outcome = self._ask_driver(before, slot)
+        outcome = self._ask_driver(request)
         hung = outcome.problem if isinstance(outcome.problem, DriverStalled) else None
         if outcome.problem is not None:
             log_trouble(outcome)
@@ -130,19 +135,16 @@ class Resume:
                 taken = before.succeed_after_all(slot, now, pictures, end)
             notes = [note for note in (found.note, outcome.result.note) if note]
             return replace(found, settled=taken, note="; ".join(notes))
-        is_sure = self._probe.earlier_place is None and self._probe.examine().why is None
-        could_look = not isinstance(outcome.problem, ScannerNotReady)
-        is_unsettled = hung is None and not (is_sure and could_look)  # then no is no answer
+        is_sure = self._probe.examine(request.dataset_dir.parent).why is None
+        is_unsettled = hung is None and (outcome.is_no_answer or not is_sure)
         if is_running:
             cut = before.interrupt(None, self._describe_cut(), is_unsettled=is_unsettled)
             return replace(found, settled=cut, hung=hung)
         return found if is_unsettled else replace(found, settled=before.settle(slot), hung=hung)
 
-    def _ask_driver(self, timelapse: TimeLapse, slot: int) -> CallOutcome:
-        """Return the driver's answer to whether an attempt was finished; one that fails to answer counts as a no."""
+    def _ask_driver(self, request: ScanRequest) -> CallOutcome:
+        """Return the driver's answer to whether an attempt was finished; one that hangs counts as a no."""
         config, driver = self._active.config, self._active.driver
-        place, owner = self._active.datasets, self._active.owner
-        request = request_of(timelapse, self._keeper.configuration, place, owner, slot=slot)
         monitor = CallMonitor(self._clock, Call.RECOVER, request)
         limit = max_silence(driver, Call.RECOVER, config.stall_timeout)
 

@@ -96,6 +96,13 @@ class Rig:
             self._prepares += 1
             self._submit(Call.PREPARE)
 
+    def withdraw_prepare(self) -> None:
+        """Have the rig not powered up after all, as no slot is to come; a prepare that is being made goes on."""
+        withdrawn = self._thread.withdraw(Call.PREPARE)
+        self._prepares -= withdrawn
+        if withdrawn and self.power is Power.PREPARING and not self._prepares:
+            self.power = Power.UNKNOWN
+
     def scan(self, request: ScanRequest) -> None:
         """Have an attempt made, by a rig that is ready."""
         self.scanning = request

@@ -84,7 +84,7 @@ class SlotRunner:
         if not self._rig.is_ready:
             self.planner.plan()
             return
-        is_unsettled = slot in timelapse.unsettled
+        is_unsettled = self._attempts.is_to_be_asked_about(slot)
         if is_unsettled or self._probe.is_away:
             self._rig.doubt_power()  # so that it is prepared once more, and the disk looked at, before the next try
         if self._probe.is_away or (is_unsettled and self._probe.trouble is not None):
@@ -129,6 +129,7 @@ class SlotRunner:
         self, running: TimeLapse, now: datetime, circumstances: Circumstances, start_by: datetime | None = None
     ) -> None:
         """Save that an attempt runs, and have the driver make it."""
+        running = self._attempts.place(running)
         request = replace(self._attempts.request_of(running, running.next_idx), start_by=start_by)
         self._keeper.commit(running, now, circumstances, act=partial(self._rig.scan, request))
 
@@ -142,6 +143,7 @@ class SlotRunner:
                 continue
             if outcome.request is not None:
                 self._attempts.take_answer(outcome, outcome.request)
+                self._note_no_answer(outcome, outcome.request)
             elif outcome.call is Call.MANUAL:
                 self._hold.end(outcome)
                 if self._rig.power is not Power.LEFT:  # then the rig was only looked at
@@ -182,15 +184,15 @@ class SlotRunner:
         if problem is None:
             ended = timelapse.succeed(now, outcome.result.pictures if outcome.result else None)
         elif stopping:
-            is_unsettled = not self._probe.is_within_reach()  # as below; the next start asks
+            is_unsettled = not self._probe.is_within_reach(request.dataset_dir.parent)  # as below; the next start asks
             ended = timelapse.interrupt(now, "the service was stopped", is_unsettled=is_unsettled)
         else:
             failure = self._failure(problem, request)
-            self._probe.look()  # its disk may have been pulled: then it may be whole, and another one may not
-            now, is_unsettled = self._clock.now(), self._probe.trouble is not None
+            # Its disk may have been pulled: then it may be whole, and another one may not.
+            is_unsettled, now = not self._probe.is_within_reach(request.dataset_dir.parent), self._clock.now()
             ended = timelapse.fail_attempt(now, failure, is_unsettled=is_unsettled)
             if ended.state is TimeLapseState.RUNNING:
-                given_up = self._attempt_again(timelapse, ended, failure, now)
+                given_up = self._attempt_again(timelapse, ended, failure, now, is_unsettled=is_unsettled)
                 if given_up is None:
                     return
                 ended = given_up
@@ -204,11 +206,11 @@ class SlotRunner:
         self.planner.plan()
 
     def _attempt_again(
-        self, timelapse: TimeLapse, again: TimeLapse, failure: Exception, now: datetime
+        self, timelapse: TimeLapse, again: TimeLapse, failure: Exception, now: datetime, *, is_unsettled: bool
     ) -> TimeLapse | None:
         """Make the next attempt, now or when the rig is ready; return the value of a slot that is failed instead."""
-        why, is_unsettled = self._probe.trouble, self._probe.trouble is not None
-        if self._rig.is_ready and not is_unsettled:
+        why = self._probe.trouble
+        if self._rig.is_ready and why is None:
             self._begin_attempt(again, now, Circumstances(problem=failure))
             return None
         if now > timelapse.latest_start(timelapse.next_idx):
@@ -248,17 +250,33 @@ class SlotRunner:
 
     def _note_trouble(self, outcome: CallOutcome) -> None:
         """Log that a call other than a scan failed, and have a rig asked again that a slot waits for."""
-        timelapse, now = self._keeper.timelapse, self._clock.now()
-        waits = timelapse is not None and self._lifecycle.phase.keeps_schedule and not self._keeper.is_scanning
-        warm_at = None if timelapse is None or not waits else warmup_at(timelapse)
-        if outcome.call is not Call.PREPARE or timelapse is None or warm_at is None or now < warm_at:
+        timelapse, problem = self._awaiting_rig(), outcome.problem
+        if outcome.call is not Call.PREPARE or timelapse is None:
             log_trouble(outcome)
             return
-        problem = outcome.problem
         if not isinstance(problem, ScannerNotReady):
             if not self.planner.is_waiting_for_rig:
                 log_trouble(outcome)
             problem = ScannerNotReady(f"{outcome.call}: {problem or type(problem).__name__}")
+        self._ask_again(timelapse, problem)
+
+    def _note_no_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
+        """Have the driver asked again, if it did not know what became of the slot that waits for the rig."""
+        timelapse = self._awaiting_rig()
+        if outcome.is_no_answer and timelapse is not None and request.index == timelapse.next_idx:
+            self._ask_again(timelapse, ScannerNotReady(f"{outcome.call}: {outcome.problem}"))
+
+    def _awaiting_rig(self) -> TimeLapse | None:
+        """Return the timelapse if its next slot waits for the rig now."""
+        timelapse = self._keeper.timelapse
+        if timelapse is None or not self._lifecycle.phase.keeps_schedule or self._keeper.is_scanning:
+            return None
+        warm_at = warmup_at(timelapse)
+        return timelapse if warm_at is not None and self._clock.now() >= warm_at else None
+
+    def _ask_again(self, timelapse: TimeLapse, problem: ScannerNotReady) -> None:
+        """Have the rig asked again, for the slot that waits for it."""
+        now = self._clock.now()
         if now >= timelapse.schedule_times[timelapse.next_idx]:
             self._wait_for_rig(timelapse, problem, now)
             return

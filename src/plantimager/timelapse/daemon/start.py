@@ -6,7 +6,7 @@ no slot may be fired and none skipped.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -17,6 +17,7 @@ from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.settings.config import ClockPolicy
 from plantimager.timelapse.settings.places import describe_storage
 from plantimager.timelapse.store.loading import LoadedTimelapse
+from plantimager.timelapse.support.clock_evidence import modified_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,4 +153,4 @@ def _last_write(loaded: LoadedTimelapse | StoreCorrupt | None) -> datetime | Non
     if not isinstance(loaded, LoadedTimelapse):
         return None
     said = None if loaded.is_altered else loaded.stored.logbook.saved_at
-    return said or datetime.fromtimestamp(loaded.path.stat().st_mtime, tz=UTC)
+    return said or modified_at(loaded.path)

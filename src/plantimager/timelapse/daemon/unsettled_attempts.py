@@ -45,13 +45,18 @@ class UnsettledAttempts:
         self._pause = FIRST_PAUSE
         self._look_at = float("-inf")
         """On the monotonic clock."""
-        self._gave_way: ScanRequest | None = None
-        """What the driver was last asked about in vain, as the rig was needed."""
+        self._no_answer: str | None = None
+        """Why the driver did not know when it was last asked; empty where it gave way."""
 
     def request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
         """Return the request for the last attempt at a slot."""
         place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
         return request_of(timelapse, self._keeper.configuration, place, owner, observe, slot)
+
+    def place(self, running: TimeLapse) -> TimeLapse:
+        """Return the value with the directory that its attempt, which begins, puts its dataset into."""
+        directory = str(self._active.datasets)
+        return running.put_into(directory if directory.isprintable() else None)
 
     def _question_about(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
         """Return the request for `recover`: nothing is observed for it, which would be hours after the attempt."""
@@ -65,10 +70,25 @@ class UnsettledAttempts:
         It waits for the answer, since it must not be taken twice.
         """
         timelapse = self._keeper.timelapse
-        if timelapse is None or self._probe.trouble is not None or slot not in timelapse.unsettled:
+        if timelapse is None or slot not in timelapse.unsettled:
             return False
-        self._rig.recover(self._question_about(timelapse, slot))
+        question = self._question_about(timelapse, slot)
+        if not self._probe.is_within_reach(question.dataset_dir.parent):
+            return False
+        self._rig.recover(question)
         return True
+
+    def is_to_be_asked_about(self, slot: int) -> bool:
+        """Whether a slot must not be attempted before the driver was asked.
+
+        Where the attempt was put into another directory than the next one, which is out of reach, the slot is rather
+        taken twice than not at all.
+        """
+        timelapse = self._keeper.timelapse
+        if timelapse is None or slot not in timelapse.unsettled:
+            return False
+        place = self.request_of(timelapse, slot).dataset_dir.parent
+        return place == self._active.datasets or self._probe.is_within_reach(place)
 
     def watch(self) -> float | None:
         """Ask about an earlier slot if the rig is free and the disk is there; return in how many seconds to look again.
@@ -84,14 +104,16 @@ class UnsettledAttempts:
         if not earlier or not self._is_free(timelapse):
             return None
         wait = self._look_at - self._clock.monotonic()
-        is_elsewhere = self._probe.earlier_place is not None
+        questions = [self._question_about(timelapse, slot) for slot in earlier]
+        places = dict.fromkeys(question.dataset_dir.parent for question in questions)
         is_away = self._probe.trouble is not None or not timelapse.state.is_active  # as of the look at the last slot
-        if wait > 0 and (is_away or is_elsewhere):
+        if wait > 0 and (is_away or self._no_answer is not None or [*places] != [self._active.datasets]):
             return wait
-        if is_elsewhere or not self._probe.is_within_reach():
+        within_reach = {place for place in places if self._probe.is_within_reach(place)}
+        question = next((each for each in questions if each.dataset_dir.parent in within_reach), None)
+        if question is None:
             return self._look_later()
-        self._pause = FIRST_PAUSE
-        self._rig.recover(self._question_about(timelapse, earlier[0]))
+        self._rig.recover(question)
         return None
 
     def _look_later(self) -> float:
@@ -129,7 +151,6 @@ class UnsettledAttempts:
                 return None
             if left > 0:
                 return left
-        self._gave_way = request
         monitor.give_way()
         return None
 
@@ -140,37 +161,35 @@ class UnsettledAttempts:
             return "", ""
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
         self._probe.look()  # its place may be known by now
-        why = self._probe.examine().why
-        scan = describe_unsettled(timelapse)
-        if self._probe.earlier_place is not None:
-            where = f"was put into {self._probe.earlier_place}, where datasets aren't put any more"
-            return f"{scan} {where}", "have the configuration name that directory until it was looked for"
+        place = self.request_of(timelapse, timelapse.unsettled[0]).dataset_dir.parent
+        why, scan = self._probe.examine(place).why, describe_unsettled(timelapse)
         if why is None:
             return f"{scan} is looked for", "try again in a moment"
-        return f"{scan} can't be looked for: {self._probe.describe(why)}", "try again when they can be put there"
+        return f"{scan} can't be looked for: {self._probe.describe(why, place)}", "try again when they can be put there"
 
     # --- what is answered -----------------------------------------------------------------------------
 
     def take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
-        """Record what the driver says of an attempt."""
-        if isinstance(outcome.problem, ScanCancelled) and request is self._gave_way:
+        """Record what the driver says of an attempt; where it did not know, it is asked again."""
+        gave_way, before = isinstance(outcome.problem, ScanCancelled), self._no_answer
+        self._no_answer = ("" if gave_way else str(outcome.problem)) if outcome.is_no_answer else None
+        is_news = self._no_answer is None or self._no_answer != before
+        if outcome.problem is not None and not gave_way and is_news:
+            log_trouble(outcome)
+        if outcome.is_no_answer:
             self._look_later()
             return
-        if outcome.problem is not None:
-            log_trouble(outcome)
+        self._pause = FIRST_PAUSE
         self.settle(request, outcome.result, outcome.finished_at)
 
     def settle(self, request: ScanRequest, result: ScanResult | None, finished_at: datetime | None) -> None:
-        """Record whether an attempt that counts as ended is whole.
-
-        "No" counts only from a disk that is still there, and from another directory than it was put into only where
-        the slot can be attempted again.
-        """
-        is_within_reach, timelapse, now = self._probe.is_within_reach(), self._keeper.timelapse, self._clock.now()
+        """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
+        is_within_reach = self._probe.is_within_reach(request.dataset_dir.parent)
+        timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_unsettled_attempt(timelapse, request):
             return
         if result is None:
-            if is_within_reach and (self._probe.earlier_place is None or request.index == timelapse.next_idx):
+            if is_within_reach:
                 self._keeper.commit(timelapse.settle(request.index), now)
             return
         taken = timelapse.succeed_after_all(request.index, now, result.pictures, finished_at)

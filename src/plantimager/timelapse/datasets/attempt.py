@@ -181,13 +181,13 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
     report = report or current_report()
     try:
         receipt, attempts = read_receipt(request.dataset_dir, request), unfinished_attempts(request)
+        receipts = {} if receipt is not None else {each: read_receipt(each, request) for each in attempts}
     except OSError as problem:
         raise ScannerNotReady(_describe(problem, request)) from problem
     if receipt is not None:
         return result_from_receipt(receipt)
-    for directory in attempts:
+    for directory, receipt in receipts.items():
         with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
-            receipt = read_receipt(directory, request)
             if receipt is not None and _may_be_whole(directory, receipt):
                 _put_on_disk(directory, receipt, report, is_read_back=True)
                 return _complete(request, directory, result_from_receipt(receipt))

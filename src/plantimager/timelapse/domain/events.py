@@ -249,7 +249,7 @@ def _slots_that_changed(before: TimeLapse, after: TimeLapse) -> tuple[list[SlotR
 
 def _is_news(old: SlotRecord | None, new: SlotRecord) -> bool:
     """Whether a record says something else than before; not so where only nobody asks about its attempt any more."""
-    return old is None or replace(old, boot_id=new.boot_id) != new
+    return old is None or replace(old, boot_id=new.boot_id, directory=new.directory) != new
 
 
 def _attempt_events(before: TimeLapse, after: TimeLapse, slot: int) -> Iterator[Event]:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.domain.durations import format_duration
+from plantimager.timelapse.domain.schedule import shift_instant
 from plantimager.timelapse.domain.states import Reason, RecordStatus
 
 MAX_TEXT_BYTES: Final = 500
@@ -49,6 +50,8 @@ class SlotRecord(Struct, frozen=True, gc=False):
     pictures: int | None = None
     boot_id: str | None = None
     """The machine's boot during which the attempt began that is running or unsettled."""
+    directory: str | None = None
+    """The directory of all datasets that this attempt puts its own into; ``None`` where that isn't known."""
     unknown_keys: Mapping[str, Any] = MappingProxyType({})
     """The keys of a stored record that this program doesn't know."""
 
@@ -100,6 +103,16 @@ class SlotRecord(Struct, frozen=True, gc=False):
             return self.reason in (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY, Reason.PAUSED)
         return self.status is RecordStatus.INTERRUPTED
 
+    @property
+    def without_place(self) -> Self:
+        """The record, without the directory of an attempt that nobody will ask about."""
+        return self if self.directory is None or self.boot_id is not None else replace(self, directory=None)
+
+    @property
+    def was_paused(self) -> bool:
+        """Whether a pause has closed the slot, be it that it waited for its rig until then."""
+        return self.reason is Reason.PAUSED or (self.reason is Reason.RIG_NOT_READY and self.late is None)
+
     def closed_late(self, error: dict[str, Any]) -> Self:
         """Return the final record of a slot that became late after it was begun, or while its rig wasn't ready."""
         if self.status is RecordStatus.INTERRUPTED:
@@ -127,6 +140,11 @@ class Pause(Struct, frozen=True):
     """The person who has ended it, ``until`` then; empty where its time ends it."""
     is_over: bool = False
     """Whether it is recorded that it has ended, and the slots that fell due in it have their records."""
+
+    def redated(self, shift: timedelta) -> Self:
+        """Return the pause by a clock that was set back; the end that a person has said stays as it was said."""
+        until = shift_instant(self.until, shift) if self.until is not None and self.ended_by else self.until
+        return replace(self, since=shift_instant(self.since, shift), until=until)
 
 
 class Tally(Struct, frozen=True):

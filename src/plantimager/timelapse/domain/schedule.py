@@ -75,6 +75,12 @@ def to_utc(moment: datetime, zone: tzinfo | None) -> datetime:
         raise ValueError("beyond the years that a date can have") from None
 
 
+def shift_instant(instant: datetime, shift: timedelta) -> datetime:
+    """Return an instant by a clock that was set, within the bounds of the years; it may be from a file."""
+    earliest, latest = EARLIEST - instant, LATEST - _DAY - instant
+    return instant + min(max(shift, earliest), latest)
+
+
 # --- schedules -------------------------------------------------------------------------------
 
 

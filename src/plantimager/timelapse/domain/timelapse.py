@@ -25,7 +25,7 @@ from plantimager.timelapse.domain.records import (
     scan_ids_of,
     storable_text,
 )
-from plantimager.timelapse.domain.schedule import EARLIEST
+from plantimager.timelapse.domain.schedule import shift_instant
 from plantimager.timelapse.domain.states import (
     TRANSITIONS,
     OnScanFailed,
@@ -258,13 +258,21 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         )
         return self._with(Trigger.INTERRUPTED, TimeLapseState.SCHEDULED, records=self._and(cut))
 
+    def put_into(self, directory: str | None) -> TimeLapse:
+        """Return the value in which the running attempt puts its dataset into a directory of datasets."""
+        return replace(self, records=self._and(replace(self.records[self.next_idx], directory=directory)))
+
     def redate(self, shift: timedelta) -> TimeLapse:
-        """Return the value after *clock set*: the running attempt began ``shift`` later; its duration stays right."""
-        record = self._running(Trigger.CLOCK_SET)
-        if record.started_at is None:
-            return self
-        began = replace(record, started_at=max(record.started_at + shift, EARLIEST))
-        return self._with(Trigger.CLOCK_SET, TimeLapseState.RUNNING, records=self._and(began))
+        """Return the value after *clock set*: the running attempt began ``shift`` later; its duration stays right.
+
+        So did a pause that waits for its end, where the clock was set back: else it would begin in the future.
+        """
+        record, pause = self._running(Trigger.CLOCK_SET), self.last_pause
+        if pause is not None and not pause.is_over and shift < timedelta(0):
+            pause = pause.redated(shift)
+        if record.started_at is not None:
+            record = replace(record, started_at=shift_instant(record.started_at, shift))
+        return self._with(Trigger.CLOCK_SET, TimeLapseState.RUNNING, records=self._and(record), last_pause=pause)
 
     def skip_late_slots(self, at: datetime, reason: Reason, why: str, *, run_latest: bool = False) -> TimeLapse:
         """Return the value after *slots later than grace*: each has its final record. This value if none is late.
@@ -324,7 +332,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         """
         in_time = self._earliest_in_time(at)
         closed = [record for slot, record in self.records.items() if slot < self.next_idx and record.may_reopen]
-        since = {record.slot: at if record.reason is Reason.PAUSED else in_time for record in closed}
+        since = {record.slot: at if record.was_paused else in_time for record in closed}
         reopened = {slot for slot, earliest in since.items() if self.schedule_times[slot] >= earliest}
         if not reopened or (self.state, Trigger.SLOTS_REOPENED) not in TRANSITIONS:
             return self
@@ -361,7 +369,7 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return self.records.get(slot) or SlotRecord(slot=slot, scan_id=self.scan_id(slot))
 
     def _and(self, *records: SlotRecord) -> ChunkedMap[SlotRecord]:
-        return ChunkedMap(self.records).evolved({record.slot: record for record in records})
+        return ChunkedMap(self.records).evolved({record.slot: record.without_place for record in records})
 
     def _open_from(self, slot: int, records: Mapping[int, SlotRecord]) -> int:
         """Return the first slot from ``slot`` on without a final record."""

@@ -200,8 +200,8 @@ class ScannerDriver(ABC):
         away at the start, or is pulled in mid-scan, it is called when the disk is there again and the rig is free, and
         before a `prepare` for the slot itself. It counts as hung as `prepare` does; `datasets.attempt.find_finished`
         reports its progress by itself, and any other step that can last calls `support.progress.current_report`. The
-        report raises `ScanCancelled` where the rig is needed: the call comes again later. `ScannerNotReady` from the
-        call of a start, where a disk can't be read, is no answer either: the call comes once more.
+        report raises `ScanCancelled` where the rig is needed: the call comes again later. `ScannerNotReady`,
+        where a disk can't be read, is no answer either: the call comes again until there is one.
         """
         del request
         return None

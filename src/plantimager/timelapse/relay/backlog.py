@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
+from plantimager.timelapse.channel.moment import moment_in
 from plantimager.timelapse.channel.relay_status import TargetStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.scan_queue import ScanQueue
@@ -162,7 +162,8 @@ class Backlog:
             entry = self._ledger.known(scan.key)
             if entry is not None and entry.outcome is not Outcome.BEGUN:
                 outcomes[entry.outcome] += 1
-                delivered_at = max(filter(None, (delivered_at, _delivery_time(entry))), default=None)
+                if entry.outcome is Outcome.DELIVERED:
+                    delivered_at = max(filter(None, (delivered_at, moment_in(entry.at))), default=None)
             else:  # removed here; delivered where the ledger is lost, and not where it has it at another place
                 is_lost = scan.key not in self._ledger.entries
                 removed[is_lost and self._name in self._removed.entries[scan.key].targets] += 1
@@ -184,10 +185,3 @@ class Backlog:
         if self._is_new("", trouble):
             sentence = f"{trouble}; what it lacks is compared again after a restart"
             log_relay(RelayAction.LEDGER_NOT_WRITTEN, sentence, target=self._name)
-
-
-def _delivery_time(entry: LedgerEntry) -> datetime | None:
-    if entry.outcome is Outcome.DELIVERED:
-        with suppress(ValueError):  # a line that somebody edited
-            return datetime.fromisoformat(entry.at).astimezone(UTC)
-    return None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
+from plantimager.timelapse.channel.moment import moment_in
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.verdict import JudgedScan, PictureMeasures
 
@@ -55,7 +56,7 @@ class Looked:
     def last_at(self, keys: Collection[str]) -> tuple[int, datetime | None]:
         """Return how many of some datasets were looked at, and when the last was."""
         found = [entry.at for key, entry in self._ledger.entries.items() if key in keys]
-        return len(found), datetime.fromisoformat(max(found)) if found else None
+        return len(found), max(filter(None, map(moment_in, found)), default=None)
 
     def has(self, scan: TakenScan) -> bool:
         """Whether a dataset was looked at."""
@@ -84,7 +85,8 @@ class Looked:
     def is_in_reach(self, store: ArchivedStore) -> bool:
         """Whether a timelapse of the archive is to be looked at."""
         entry = self._ledger.entries.get(_mark(store))
-        return entry is None or self._clock.now() - datetime.fromisoformat(entry.at) < REACH
+        looked_at = None if entry is None else moment_in(entry.at)
+        return looked_at is None or self._clock.now() - looked_at < REACH
 
     def let_go(self, store: ArchivedStore) -> None:
         """Give a timelapse of the archive, which was caught up, its last day."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - msgspec reads the annotations
-from datetime import datetime  # noqa: TC003 - as above
 from pathlib import Path  # noqa: TC003 - as above
 from typing import Final
 
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from plantimager.timelapse.channel.moment import Moment, WithMoments
 from plantimager.timelapse.support.durable import read_regular, write_durably
 
 MAX_TOLD_BYTES: Final = 1 << 22
@@ -32,7 +32,7 @@ class ToldUpTo(Struct, frozen=True, omit_defaults=True):
 class OpenTrouble(Struct, frozen=True, omit_defaults=True):
     """A trouble that people were told of, and whose end they will be told of."""
 
-    since: datetime
+    since: Moment
     lost: int = 0
     """Slots that it cost."""
     of_clock: bool = False
@@ -42,7 +42,7 @@ class OpenTrouble(Struct, frozen=True, omit_defaults=True):
 class Message(Struct, frozen=True, omit_defaults=True):
     """A message as it is sent."""
 
-    at: datetime
+    at: Moment
     subject: str
     body: str
     kinds: tuple[str, ...] = ()
@@ -71,18 +71,18 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
         return Waiting((), self.dropped + len(self.messages))
 
 
-class Told(Struct, frozen=True, omit_defaults=True):
+class Told(WithMoments, frozen=True, omit_defaults=True):
     """All that was told, and what waits to be."""
 
     marks: Mapping[str, ToldUpTo] = {}
     archived: tuple[str, ...] = ()
     """The files of the archive that were looked at to their end. One that could not be is not among them."""
     open: Mapping[str, OpenTrouble] = {}
-    recent: tuple[tuple[datetime, tuple[str, ...]], ...] = ()
+    recent: tuple[tuple[Moment, tuple[str, ...]], ...] = ()
     """The last messages: when, and of which kinds."""
     waiting: Mapping[str, Waiting] = {}
     """What each service hasn't got, by a digest of its URL."""
-    worked_at: datetime | None = None
+    worked_at: Moment | None = None
     """When a service last took a message."""
 
 

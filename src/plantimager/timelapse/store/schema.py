@@ -35,7 +35,7 @@ from msgspec.structs import astuple, fields, replace
 from plantimager.timelapse.domain.absence import NO_ABSENCE, Absence
 from plantimager.timelapse.domain.durations import MAX_DURATION
 from plantimager.timelapse.domain.records import SlotRecord
-from plantimager.timelapse.domain.schedule import EARLIEST, LATEST
+from plantimager.timelapse.domain.schedule import EARLIEST, LATEST, shift_instant
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
 
 STORE_VERSION: Final = 1
@@ -73,12 +73,16 @@ def are_years_sound(times: Iterable[datetime]) -> bool:
 
 
 def times_in(value: object) -> Iterator[datetime]:
-    """Yield the times in a Struct, a list or a tuple, however deep."""
+    """Yield the times in a Struct, a list, a tuple or the values of a dictionary, however deep."""
     if isinstance(value, datetime):
         yield value
-    elif isinstance(value, Struct | list | tuple):
-        for member in astuple(value) if isinstance(value, Struct) else value:
+    elif isinstance(value, Struct):
+        yield from times_in(astuple(value))
+    elif isinstance(value, list | tuple):
+        for member in value:
             yield from times_in(member)
+    elif isinstance(value, dict):
+        yield from times_in(list(value.values()))
 
 
 def allowed_words(words: type[StrEnum]) -> str:
@@ -216,7 +220,7 @@ class Logbook(Struct, frozen=True):
 
     def redated(self, shift: timedelta) -> Self:
         """Return the log by a clock that was set, in which the last minutes stay the last minutes."""
-        return replace(self, recent=tuple(replace(entry, at=max(entry.at + shift, EARLIEST)) for entry in self.recent))
+        return replace(self, recent=tuple(replace(entry, at=shift_instant(entry.at, shift)) for entry in self.recent))
 
     def came_back(self, boot_id: str, absence: Absence = NO_ABSENCE) -> Self:
         """Return the log of a daemon that is there again after an ``absence``."""

@@ -17,6 +17,8 @@ MIN_RTC_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """No rig ran this program before. A real-time clock whose battery is dead says 1970, 2000 or its makers' date."""
 MAX_RTC_ERROR: Final = timedelta(minutes=5)
 """What wall clock and real-time clock run apart in months."""
+_YEARS: Final = range(1970, 9000)
+"""Of a file that somebody has touched; within them a time can be shown in any zone."""
 KEPT_TIME: Final = Path("/var/lib/systemd/timesync/clock")
 """systemd-timesyncd sets the time of this file every minute while the clock is synchronised."""
 
@@ -34,12 +36,18 @@ class ClockEvidence(Struct, frozen=True):
     """When the machine last kept the time on disk, as it was when this process began."""
 
 
-def time_on_disk() -> datetime | None:
-    """Return when the machine last kept the time on disk; ``None`` where it doesn't."""
+def modified_at(path: Path) -> datetime | None:
+    """Return when a file was last written; ``None`` where that isn't known, or is far from any date."""
     try:
-        return datetime.fromtimestamp(KEPT_TIME.stat().st_mtime, UTC)
+        at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except (OSError, ValueError, OverflowError):
         return None
+    return at if at.year in _YEARS else None
+
+
+def time_on_disk() -> datetime | None:
+    """Return when the machine last kept the time on disk; ``None`` where it doesn't."""
+    return modified_at(KEPT_TIME)
 
 
 class _Timex(ctypes.Structure):

@@ -2,7 +2,7 @@
 
 A relative time-out is wrong once the clock was set or the machine was suspended. A timerfd on ``CLOCK_REALTIME`` with
 an absolute time stays right, since the kernel moves it along with the clock. With ``TFD_TIMER_CANCEL_ON_SET`` its
-descriptor also becomes readable when the clock jumps, and a resume from suspend counts as a jump.
+descriptor also becomes readable when the clock jumps, and the end of a suspend counts as a jump.
 """
 
 from __future__ import annotations

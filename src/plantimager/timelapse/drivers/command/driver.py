@@ -58,6 +58,7 @@ from plantimager.timelapse.support.errors import (
     ScanFailed,
     ScannerNotReady,
 )
+from plantimager.timelapse.support.file_system import is_out_of_reach
 from plantimager.timelapse.support.needs import needs_of
 
 if TYPE_CHECKING:
@@ -197,15 +198,17 @@ class CommandDriver(ScannerDriver):
         ------
         ScanFailed
             It says that the scan is whole, and the files aren't there; or the place is that of another rig's dataset.
+        ScannerNotReady
+            The disk of the datasets is away or fails: nobody knows.
         """
         finished = self._end_other_attempts(request)
         if finished is not None or self._options.recover is None:
             return finished
-        left = unfinished_attempts(request, request.attempt)
-        if not left:
-            return None
-        directory, report = left[-1], ProgramReport(EventMonitor())
         try:
+            left = unfinished_attempts(request, request.attempt)
+            if not left:
+                return None
+            directory, report = left[-1], ProgramReport(EventMonitor())
             with Deadline(self._options.recover_timeout) as deadline:
                 ended = self._run(self._options.recover, request, directory, deadline.passed, report.read)
             if ended.stopped or ended.status != OK:
@@ -213,7 +216,9 @@ class CommandDriver(ScannerDriver):
             pictures = report.result.pictures
             result = replace(report.result, pictures=count_pictures(directory) if pictures is None else pictures)
             return Attempt(request, directory).finish(self._checked(result, directory, self._options.recover, ended))
-        except (OSError, ProgramFault):
+        except (OSError, ProgramFault) as problem:
+            if isinstance(problem, OSError) and is_out_of_reach(problem):
+                raise ScannerNotReady(str(problem)) from problem
             return None  # it is unknown whether the attempt had finished
 
     def _end_other_attempts(self, request: ScanRequest, report: Report | None = None) -> ScanResult | None:
