@@ -10,12 +10,14 @@ from datetime import datetime
 
 import pytest
 from daemon_process import NotifySocket
+from disks import PAGE, fill_disk, small_disk
 from rclone_server import KINDS, PASSWORD, RCLONE, ByteGate, RcloneRig, RcloneServer
 from relay_rig import take_dataset
 from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.channel.lock import InstanceLock
+from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import Shipment, TargetRefused, Unreachable
@@ -33,6 +35,8 @@ WRONG = "hunter2-secret"
 MIDDLE = 0.5
 """The part of a delivery's traffic after which a fault happens to the relay as a whole; test_rclone_faults has them at
 every request."""
+DISK_PAGES = 1000
+"""More than two datasets take of a server's disk."""
 PATIENCE = 240.0
 """Seconds for a delivery: after each fault the relay waits longer before it tries again."""
 
@@ -349,20 +353,28 @@ def test_server_frozen_in_the_middle_of_a_file(rig, gate, server):
 
 
 def test_a_server_whose_disk_is_full_gets_the_files_when_it_has_space(rig, server):
-    """What it has kept half is completed."""
+    """A disk that is really full: at a file in the middle, and at the receipt; nothing looks whole, and it is told."""
     server.kill()
-    rig.take(1, width=640)
-    server.max_file = 6000
-    assert max(map(len, rig.sealed().values())) > server.max_file
-    server.start()
-    with rig.start() as relay:
-        assert "tl_0" in relay.wait_for("delivery_stuck")
-        server.kill()
-        server.max_file = None
+    with small_disk(server.directory, f"{DISK_PAGES * PAGE}"):
+        filler = server.directory / "filler"
         server.start()
-        rig.ask_again()
-        check_each(rig, server, 0)
-        relay.stop()
+        with rig.start() as relay:
+            for slot, part in enumerate((0.5, 1.0)):
+                dataset = take_dataset(rig.place.datasets, slot, hour=slot, width=160)
+                files = [path for path in dataset.rglob("*") if path.is_file() and path.name != RECEIPT]
+                pages = sum(-(-path.stat().st_size // PAGE) for path in files)
+                fill_disk(filler, int(pages * part))
+                rig.take_long(slot + 1)
+                line = relay.wait_for(f"delivery_stuck: lab: tl_{slot}: ")
+                assert any(words in line for words in ("no room left", "its disk may be full"))
+                assert not rig.has(slot)
+                assert f"tl_{slot}/{RECEIPT}" not in server.files()
+                filler.unlink()
+                rig.ask_again()
+                check_each(rig, server, slot)
+            assert relay.stop() == 0
+        server.kill()
+    assert relay.said("delivery_refused") == []
 
 
 def test_a_damaged_ledger_costs_comparing(rig, server):

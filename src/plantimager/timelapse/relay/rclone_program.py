@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from plantimager.timelapse.drivers.programs.environment import ProgramFault, ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import run_program
-from plantimager.timelapse.relay.delivery import Unreachable
+from plantimager.timelapse.relay.delivery import FULL, NO_ROOM, Unreachable
 from plantimager.timelapse.relay.http_exchange import least_speed
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.scan.secrets import MIN_SECRET_LENGTH
@@ -52,7 +52,8 @@ USUAL: Final = {
         "rate ?limit|quota metric|too many requests": "the server takes no more requests for now",
         "forbidden|access ?denied|SSH_FX_PERMISSION_DENIED": "the server doesn't allow this account to do it",
         rf"/{SCRATCH}[^:]*: no space left": "this host has no room left for temporary files",
-        "no space left|insufficient storage|quota ?exceeded|quota has been|over quota": "the target has no room left",
+        NO_ROOM.pattern: FULL,
+        "method not allowed|SSH_FX_FAILURE": "the server gives no reason; its disk may be full",
         "timed? ?out|timeout|deadline exceeded": "the server doesn't answer in time",
         "find section in config": "rclone's configuration has no remote of this name",
         "(directory|object|bucket) (was )?not found|404 not found|NoSuchBucket": "it isn't there",
