@@ -207,3 +207,17 @@ def test_without_the_program_its_package_is_named(rclone, monkeypatch):
     pace = TargetPace(SystemClock(), threading.Event())
     with pytest.raises(Unreachable, match="rclone is not there; apt install rclone"):
         rclone.run(pace, "check", names=[])
+
+
+def test_no_secret_of_a_configuration_that_was_replaced_is_repeated(tmp_path):
+    """Neither that of before nor the present one, which rclone reads; it writes a new token into the file itself."""
+    path = tmp_path / "rclone.conf"
+    path.write_text("[lab]\npass = first-secret\n")
+    rclone = Rclone(Secret(path, path.read_text()), timedelta(seconds=5), None)
+    for secret in ("second-secret", "third-secret"):
+        path.write_text(f"[lab]\npass = {secret}\n")
+        words = rclone.in_words(Remark("first-secret, second-secret and third-secret are refused"))
+        assert secret not in words
+    assert "secret" not in words
+    path.unlink()
+    assert "secret" not in rclone.in_words(Remark("third-secret is refused"))
