@@ -706,6 +706,15 @@ def test_a_delivery_that_is_stuck_for_a_day_is_told_at_that_time(world):
     assert world.sent[0][2].startswith("Delivery is stuck (plantdb): no route to host.")
 
 
+def test_a_delivery_that_is_stuck_is_told_though_the_last_one_was_by_a_clock_that_ran_ahead(world):
+    """It was set back by a year since: what is in the future says nothing of how long the target has got nothing."""
+    world.value = timelapse(48).cancel(at(0), "ada", "wilted")
+    world.restart()
+    stuck = TargetStatus(name="plantdb", taken=5, delivered=3, oldest=START, delivered_at=START + 365 * DAY)
+    world.then(MINUTE, targets=(stuck,))
+    assert world.run(30 * HOUR) == [(DAY + MINUTE, "delivery is stuck")]
+
+
 def test_a_delivery_that_only_lacks_what_is_gone_is_not_stuck_and_a_later_standstill_is_told(world):
     """Datasets that were moved away before the relay came can't arrive; and a target that catches up gets something."""
     world.value = timelapse(48).cancel(at(0), "ada", "wilted")
@@ -903,3 +912,26 @@ def test_who_does_not_want_to_know_of_pictures_is_not_told(tmp_path, monkeypatch
     world.then(2 * HOUR, doubts=(doubt(is_over=True),))
     play(world, *["taken"] * 8)
     assert world.run(4 * HOUR) == []
+
+
+def test_what_a_full_disk_refused_of_the_ledger_is_written_when_there_is_space_and_not_told_again(world, monkeypatch):
+    """Though nothing else happens until the next restart."""
+    world.value = timelapse(48).cancel(at(0), "ada", "wilted")
+    world.restart()
+    stuck, is_full = TargetStatus(name="plantdb", taken=5, delivered=3, oldest=START), []
+    write = outbox.write_told
+
+    def write_unless_full(path, told):
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, told)
+
+    monkeypatch.setattr(outbox, "write_told", write_unless_full)
+    world.then(MINUTE, targets=(stuck,))
+    world.clock.at(DAY, lambda: is_full.append(True))
+    world.clock.at(25 * HOUR, is_full.clear)
+    assert world.run(26 * HOUR) == [(DAY + MINUTE, "delivery is stuck")]
+    assert read_told(world.directory / "notify.ledger") == world.sink._outbox.told
+    assert world.sink.status.trouble == ""
+    world.restart()
+    assert len(world.run(30 * HOUR)) == 1
