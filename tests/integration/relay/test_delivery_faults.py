@@ -18,11 +18,14 @@ from relay_rig import RelayRig, stored_pictures, take_dataset
 from waiting import wait_until
 
 from plantimager.timelapse.channel.lock import InstanceLock
+from plantimager.timelapse.datasets.receipt import FILES, RECEIPT
 from stores import HOURS, scan, store_of
 
 MANY_PENDING = 10_000
 PENDING_KB = 3
 """Of memory for each scan of the store, twice what it takes; a dataset has hundreds."""
+LARGE_KB = 64 * 1024
+"""The size of a picture, most of it behind its end, which nobody decodes."""
 MANY_REQUESTS = 30
 """More than a delivery of two pictures has."""
 MANY_PAGES = 30
@@ -417,6 +420,21 @@ def test_ten_thousand_datasets_wait_and_the_first_is_out_before_any_other_is_ask
     assert named == sorted(named)
     assert {*named} == {0, last}
     assert named.count(0) < MANY_REQUESTS
+
+
+def test_a_large_picture_is_read_and_compared_in_pieces(rig, server):
+    """It takes no more memory than a small one: neither sent nor read back is it in memory whole."""
+    rig.configure("[relay.look]", "verdicts = []")  # which takes what a picture's file does
+    rig.take(1)
+    alone = memory_beside(rig, "delivered: tl_0")
+    dataset = take_dataset(rig.place.datasets, 1)
+    receipt = json.loads((dataset / RECEIPT).read_bytes())
+    (dataset / RECEIPT).write_text(json.dumps({**receipt, FILES: None}))
+    with next((dataset / "images").iterdir()).open("r+b") as picture:
+        picture.truncate(LARGE_KB * 1024)
+    rig.take(2)
+    assert memory_beside(rig, "delivered: tl_1") - alone < LARGE_KB / 4
+    assert stored_pictures(server.directory) == rig.pictures()
 
 
 def memory_beside(rig, *words):
