@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.news import begin_telling, find_news, next_alarm_at, onsets_of
+from plantimager.timelapse.relay.news import begin_telling, find_news
 from plantimager.timelapse.relay.notify_text import NO_CLOCK, word_news
 from plantimager.timelapse.relay.outbox import NAME, Outbox
 from plantimager.timelapse.relay.thumbnail import Thumbnailer
 from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.relay.trial_sender import Trials
+from plantimager.timelapse.relay.troubles import next_alarm_at, onsets_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
