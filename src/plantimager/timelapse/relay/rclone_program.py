@@ -53,7 +53,7 @@ USUAL: Final = {
         "forbidden|access ?denied|SSH_FX_PERMISSION_DENIED": "the server doesn't allow this account to do it",
         rf"/{SCRATCH}[^:]*: no space left": "this host has no room left for temporary files",
         NO_ROOM.pattern: FULL,
-        "method not allowed|SSH_FX_FAILURE": "the server gives no reason; its disk may be full",
+        "method not allowed|SSH_FX_FAILURE": "the server gives no reason; it may have no room left",
         "timed? ?out|timeout|deadline exceeded": "the server doesn't answer in time",
         "find section in config": "rclone's configuration has no remote of this name",
         "(directory|object|bucket) (was )?not found|404 not found|NoSuchBucket": "it isn't there",
