@@ -20,7 +20,7 @@ from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import Shipment, TargetRefused, Unreachable
+from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
 from plantimager.timelapse.relay.sealed_dataset import DatasetRefused
@@ -106,10 +106,12 @@ def bring(tmp_path):
     at = datetime.fromisoformat(HOURS[0])
     scan = TakenScan("tl_0", "tl", 0, at, at)
     pace = TargetPace(SystemClock(), threading.Event())
+    made = {}
 
     def deliver(dataset, begin=lambda: None, *, was_begun=False, rig=None, below=""):
         own = DeliverTarget(remote=f"{target.remote}{below}")
-        delivery = RcloneDelivery(own, Secret(configuration, configuration.read_text()), rig)
+        secret = Secret(configuration, configuration.read_text())
+        delivery = made.setdefault((rig, below), RcloneDelivery(own, secret, rig))
         return delivery.deliver(Shipment(dataset, scan, {}, pace, begin, was_begun))
 
     return deliver
@@ -244,6 +246,20 @@ def test_of_what_was_begun_only_the_beginnings_of_ours_are_completed(bring, tmp_
         assert there.read_bytes() == foreign
     there.write_bytes(whole[:-9])
     assert bring(ours, was_begun=True).sent == 8
+    assert there.read_bytes() == whole
+
+
+def test_what_a_lost_ledger_knew_to_be_begun_is_completed_where_it_stays_the_same(bring, tmp_path):
+    """Another rig may be sending it at this moment: nothing is overwritten before the next try, some time later."""
+    ours, there = take_dataset(tmp_path / "a", 0), tmp_path / "there" / "tl_0" / "images" / "camera-00000.jpg"
+    whole = (ours / "images" / there.name).read_bytes()
+    there.parent.mkdir(parents=True)
+    for sent in (whole[:-9], whole[:-5]):
+        there.write_bytes(sent)
+        with pytest.raises(ServerFailed, match=r"the beginning of images/camera-00000\.jpg"):
+            bring(ours)
+        assert there.read_bytes() == sent
+    assert bring(ours).sent == 8
     assert there.read_bytes() == whole
 
 
