@@ -149,6 +149,7 @@ def test_a_request_that_came_too_early_is_repeated(rig, gate, server):
     assert stored_pictures(server.directory) == rig.pictures()
 
 
+@pytest.mark.system
 def test_a_server_whose_disk_is_full_gets_the_pictures_when_it_has_space(tmp_path, gate, rig, server):
     """A disk that is really full, of which one page more is left each time, until there is one for all of a dataset.
 
@@ -470,6 +471,7 @@ def test_without_a_target_the_relay_says_so(tmp_path):
     assert "[relay.retention] removes what every target has" in "\n".join(relay.said("relay_config_faulty"))
 
 
+@pytest.mark.system
 def test_a_full_disk_of_the_relay_s_own_stops_no_delivery(rig, gate, server):
     """What it has done is told again after a restart, and compared; nothing is sent twice."""
     rig.take(1)

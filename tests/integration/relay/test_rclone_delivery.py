@@ -368,6 +368,7 @@ def test_server_frozen_in_the_middle_of_a_file(rig, gate, server):
         relay.stop()
 
 
+@pytest.mark.system
 def test_a_server_whose_disk_is_full_gets_the_files_when_it_has_space(rig, server):
     """A disk that is really full: at a file in the middle, and at the receipt; nothing looks whole, and it is told."""
     server.kill()
