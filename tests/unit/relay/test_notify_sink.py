@@ -706,15 +706,6 @@ def test_a_delivery_that_is_stuck_for_a_day_is_told_at_that_time(world):
     assert world.sent[0][2].startswith("Delivery is stuck (plantdb): no route to host.")
 
 
-def test_a_delivery_that_is_stuck_is_told_though_the_last_one_was_by_a_clock_that_ran_ahead(world):
-    """It was set back by a year since: what is in the future says nothing of how long the target has got nothing."""
-    world.value = timelapse(48).cancel(at(0), "ada", "wilted")
-    world.restart()
-    stuck = TargetStatus(name="plantdb", taken=5, delivered=3, oldest=START, delivered_at=START + 365 * DAY)
-    world.then(MINUTE, targets=(stuck,))
-    assert world.run(30 * HOUR) == [(DAY + MINUTE, "delivery is stuck")]
-
-
 def test_a_delivery_that_only_lacks_what_is_gone_is_not_stuck_and_a_later_standstill_is_told(world):
     """Datasets that were moved away before the relay came can't arrive; and a target that catches up gets something."""
     world.value = timelapse(48).cancel(at(0), "ada", "wilted")

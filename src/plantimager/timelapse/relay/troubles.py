@@ -87,7 +87,7 @@ def troubles_now(
     for kind, why in _said_by_daemon(view).items():
         yield Trouble(kind, "", why, onsets.get(kind, now))
     for target in view.targets:
-        waits_since = _waits_since(target, now)
+        waits_since = _waits_since(target)
         if waits_since is not None and now >= waits_since + STUCK_AFTER:
             yield Trouble(NotifyEvent.DELIVERY_STUCK, target.name, target.trouble, waits_since)
     for doubt in view.doubts or ():
@@ -97,17 +97,15 @@ def troubles_now(
 
 def next_alarm_at(view: StoreView, now: datetime) -> datetime | None:
     """Return when there may be another trouble that the schedule has nothing to do with, should no file change."""
-    stuck = [since + STUCK_AFTER for target in view.targets if (since := _waits_since(target, now)) is not None]
+    stuck = [since + STUCK_AFTER for target in view.targets if (since := _waits_since(target)) is not None]
     return min((instant for instant in stuck if instant > now), default=None)
 
 
-def _waits_since(target: TargetStatus, now: datetime) -> datetime | None:
+def _waits_since(target: TargetStatus) -> datetime | None:
     """Return since when a target has got nothing of what waits for it; ``None`` where nothing does, or all is gone."""
     if target.oldest is None or not target.waiting:
         return None
-    last = target.delivered_at
-    # One in the future is by a clock that was set back since.
-    return target.oldest if last is None or last > now else max(target.oldest, last)
+    return max(target.oldest, target.delivered_at or target.oldest)
 
 
 def is_unknown(trouble: str, known: OpenTrouble, view: StoreView, judgement: Judgement) -> bool:
