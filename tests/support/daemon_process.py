@@ -75,18 +75,18 @@ class DaemonProcess:
             self._arrived.put(line.rstrip("\n"))
         self._arrived.put(None)
 
-    def wait_for(self, text: str) -> str:
+    def wait_for(self, text: str, *, within: float = PATIENCE) -> str:
         """Return the next line with ``text``."""
         while True:
             while self._seen < len(self.lines):
                 self._seen += 1
                 if text in self.lines[self._seen - 1]:
                     return self.lines[self._seen - 1]
-            self._next_line(text)
+            self._next_line(text, within)
 
-    def _next_line(self, wanted: str) -> None:
+    def _next_line(self, wanted: str, within: float) -> None:
         try:
-            line = self._arrived.get(timeout=PATIENCE)
+            line = self._arrived.get(timeout=within)
         except queue.Empty:
             line = None
         if line is None:

@@ -37,9 +37,8 @@ PASSWORD: Final = "admin"
 class PlantDbServer:
     """One server on one directory. It can be killed, frozen and started again."""
 
-    def __init__(self, directory: Path, *, max_file: int | None = None, **environment: str) -> None:
-        """Refuse files larger than ``max_file`` bytes, as a full disk does."""
-        self.directory, self.max_file = directory, max_file
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.directory = directory
         directory.mkdir(exist_ok=True)
         (directory / "romidb").touch()
         self.port = free_port()
@@ -60,11 +59,10 @@ class PlantDbServer:
 
     def start(self) -> None:
         words = ["-db", str(self.directory), "--host", "127.0.0.1", "--port", str(self.port)]
-        limit = [] if self.max_file is None else ["prlimit", f"--fsize={self.max_file}"]
         log = (self.directory.parent / "plantdb.log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [*limit, sys.executable, __file__, *words], env=self._environment, stdout=log, stderr=log
+                [sys.executable, __file__, *words], env=self._environment, stdout=log, stderr=log
             )
         wait_until(self._is_healthy, within=PATIENCE, what="the server's health")
 

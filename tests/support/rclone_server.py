@@ -34,8 +34,6 @@ class RcloneServer:
         self.kind, self.directory = kind, directory
         directory.mkdir(exist_ok=True)
         self.port = free_port()
-        self.max_file: int | None = None
-        """Larger files are refused, as a full disk does, from the next start on."""
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = threading.Lock()
 
@@ -49,11 +47,10 @@ class RcloneServer:
     def start(self) -> None:
         # Without a cache of directories: tests change files below it.
         words = ["--addr", f"127.0.0.1:{self.port}", "--user", USER, "--pass", PASSWORD, "--dir-cache-time", "0s"]
-        limit = [] if self.max_file is None else ["prlimit", f"--fsize={self.max_file}"]
         environment = {**os.environ, "RCLONE_CACHE_DIR": str(self.directory.parent / "cache"), "RCLONE_CONFIG": ""}
         with (self.directory.parent / "rclone-server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*limit, RCLONE, "serve", self.kind, str(self.directory), *words],
+                [RCLONE, "serve", self.kind, str(self.directory), *words],
                 env=environment,
                 stdout=log,
                 stderr=log,

@@ -4,6 +4,7 @@ The server is PlantDB's own, the relay a process. "At every request" is meant: t
 and the fault is made to happen at the first, the second and so on, until a delivery has no request of that number.
 """
 
+import json
 import re
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -11,19 +12,26 @@ from pathlib import Path
 
 import pytest
 from daemon_process import NotifySocket
-from disks import small_disk
-from plantdb_server import PlantDbServer
+from disks import PAGE, fill_disk, small_disk
+from plantdb_server import PASSWORD, PlantDbServer
 from relay_rig import RelayRig, stored_pictures, take_dataset
 from waiting import wait_until
 
 from plantimager.timelapse.channel.lock import InstanceLock
+from plantimager.timelapse.datasets.receipt import FILES, RECEIPT
 from stores import HOURS, scan, store_of
 
 MANY_PENDING = 10_000
 PENDING_KB = 3
 """Of memory for each scan of the store, twice what it takes; a dataset has hundreds."""
+LARGE_KB = 64 * 1024
+"""The size of a picture, most of it behind its end, which nobody decodes."""
 MANY_REQUESTS = 30
 """More than a delivery of two pictures has."""
+MANY_PAGES = 30
+"""More than a delivery of two pictures takes of the server's disk."""
+DISK_PAGES = 1000
+"""More than all those deliveries take."""
 
 TOO_EARLY = b"HTTP/1.1 429 TOO MANY REQUESTS\r\nContent-Length: 8\r\nConnection: close\r\n\r\nToo many"
 
@@ -141,32 +149,47 @@ def test_a_request_that_came_too_early_is_repeated(rig, gate, server):
     assert stored_pictures(server.directory) == rig.pictures()
 
 
+@pytest.mark.system
 def test_a_server_whose_disk_is_full_gets_the_pictures_when_it_has_space(tmp_path, gate, rig, server):
-    """It answers each with an error, and keeps nothing half."""
+    """A disk that is really full, of which one page more is left each time, until there is one for all of a dataset.
+
+    So each of the server's files is the one that has no space once: what it has of pictures is whole, and the trouble
+    is told. Afterwards all of it is there, the small files too.
+    """
     server.kill()
-    rig.take(1, width=640)
-    full = PlantDbServer(tmp_path / "db", max_file=6000)
-    assert min(map(len, rig.pictures().values())) > full.max_file
-    gate.server = full
-    with full, rig.start() as relay:
-        assert "tl_0" in relay.wait_for("delivery_stuck")
-        assert all(len(content) == 0 for content in stored_pictures(server.directory).values())
-        full.kill()
-        gate.server = server
-        server.start()
-        rig.ask_again()
-        relay.wait_for("delivered: tl_0")
-        relay.stop()
-    assert stored_pictures(server.directory) == rig.pictures()
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with small_disk(disk, f"{DISK_PAGES * PAGE}"), PlantDbServer(disk) as full, rig.start() as relay:
+        gate.server, filler = full, disk / "filler"
+        for slot in range(MANY_PAGES):
+            gate.renew()
+            fill_disk(filler, slot)
+            rig.take_long(slot + 1, width=160)
+            line = relay.wait_for("deliver")
+            assert stored_pictures(disk).items() <= rig.pictures().items()
+            filler.unlink()
+            if "delivered: " in line:
+                break
+            assert "the target has no room left; 500 " in line
+            rig.ask_again()
+            relay.wait_for(f"delivered: tl_{slot} ")
+            assert stored_pictures(disk) == rig.pictures()
+            assert len(full.listed()) == slot + 1
+        assert relay.stop() == 0
+        metadata = [json.loads(path.read_bytes()) for path in disk.glob("tl_*/**/*.json")]
+    assert len(metadata) > slot > len(rig.pictures()) / (slot + 1)
 
 
 def test_a_refused_password_is_reported_once_and_never_shown(rig, server):
-    """It takes a person."""
+    """It takes a person, who corrects the file; the relay needs no restart for that."""
     rig.password.write_text("hunter2-secret")
     rig.take(1)
     with rig.start() as relay:
         assert "admin or its password is refused" in relay.wait_for("delivery_stuck")
         wait_until(lambda: rig.status().trouble.startswith("admin or its password is refused"), within=60)
+        rig.password.write_text(PASSWORD)
+        rig.ask_again()
+        relay.wait_for("delivered: tl_0")
         relay.stop()
     assert "hunter2" not in "\n".join(relay.lines)
     assert len(relay.said("delivery_stuck")) == 1
@@ -400,6 +423,21 @@ def test_ten_thousand_datasets_wait_and_the_first_is_out_before_any_other_is_ask
     assert named.count(0) < MANY_REQUESTS
 
 
+def test_a_large_picture_is_read_and_compared_in_pieces(rig, server):
+    """It takes no more memory than a small one: neither sent nor read back is it in memory whole."""
+    rig.configure("[relay.look]", "verdicts = []")  # which takes what a picture's file does
+    rig.take(1)
+    alone = memory_beside(rig, "delivered: tl_0")
+    dataset = take_dataset(rig.place.datasets, 1)
+    receipt = json.loads((dataset / RECEIPT).read_bytes())
+    (dataset / RECEIPT).write_text(json.dumps({**receipt, FILES: None}))
+    with next((dataset / "images").iterdir()).open("r+b") as picture:
+        picture.truncate(LARGE_KB * 1024)
+    rig.take(2)
+    assert memory_beside(rig, "delivered: tl_1") - alone < LARGE_KB / 4
+    assert stored_pictures(server.directory) == rig.pictures()
+
+
 def memory_beside(rig, *words):
     """Return the most memory that a relay has taken until it said all this, in kB."""
     with rig.start() as relay:
@@ -433,6 +471,7 @@ def test_without_a_target_the_relay_says_so(tmp_path):
     assert "[relay.retention] removes what every target has" in "\n".join(relay.said("relay_config_faulty"))
 
 
+@pytest.mark.system
 def test_a_full_disk_of_the_relay_s_own_stops_no_delivery(rig, gate, server):
     """What it has done is told again after a restart, and compared; nothing is sent twice."""
     rig.take(1)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-import subprocess
+from contextlib import ExitStack
 from datetime import datetime
 
 import pytest
@@ -28,23 +28,24 @@ def test_a_dataset_that_is_removed_before_its_delivery_is_reported_and_holds_up_
     assert sorted(server.listed()) == ["tl_0", "tl_2"]
 
 
+@pytest.mark.system
 def test_a_disk_that_is_pulled_in_mid_delivery_loses_nothing(rig, gate, server):
     """What was under way is told, and completed first of all once the disk is back; nothing counts as removed."""
     rig.configure("[relay.retention]", 'keep_free = "900 TB"')
     rig.take(3)
-    pictures, disk, pulled = rig.pictures(), rig.place.data / "disk", []
+    pictures, disk, plugged_in, pulled = rig.pictures(), rig.place.data / "disk", ExitStack(), []
     rig.place.datasets.rename(disk)
     rig.place.datasets.mkdir()
 
     def pull(_count, line):
         if line.startswith("POST /api/v1/files") and not pulled:
             pulled.append(line)
-            subprocess.run(["umount", "--lazy", rig.place.datasets], check=True)
+            plugged_in.close()
         return "pass"
 
-    subprocess.run(["mount", "--bind", disk, rig.place.datasets], check=True)
     gate.act = pull
-    with rig.start() as relay:
+    plugged_in.enter_context(mounted(rig.place.datasets, "--bind", str(disk)))
+    with plugged_in, rig.start() as relay:
         assert "tl_0" in relay.wait_for("dataset_gone")
         with mounted(rig.place.datasets, "--bind", str(disk)):
             rig.ask_again()

@@ -10,15 +10,17 @@ from datetime import datetime
 
 import pytest
 from daemon_process import NotifySocket
+from disks import PAGE, fill_disk, small_disk
 from rclone_server import KINDS, PASSWORD, RCLONE, ByteGate, RcloneRig, RcloneServer
 from relay_rig import take_dataset
 from waiting import wait_until
 
 from plantimager.timelapse.channel.ledger import Outcome
 from plantimager.timelapse.channel.lock import InstanceLock
+from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import Shipment, TargetRefused, Unreachable
+from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
 from plantimager.timelapse.relay.sealed_dataset import DatasetRefused
@@ -33,6 +35,8 @@ WRONG = "hunter2-secret"
 MIDDLE = 0.5
 """The part of a delivery's traffic after which a fault happens to the relay as a whole; test_rclone_faults has them at
 every request."""
+DISK_PAGES = 1000
+"""More than two datasets take of a server's disk."""
 PATIENCE = 240.0
 """Seconds for a delivery: after each fault the relay waits longer before it tries again."""
 
@@ -102,10 +106,12 @@ def bring(tmp_path):
     at = datetime.fromisoformat(HOURS[0])
     scan = TakenScan("tl_0", "tl", 0, at, at)
     pace = TargetPace(SystemClock(), threading.Event())
+    made = {}
 
     def deliver(dataset, begin=lambda: None, *, was_begun=False, rig=None, below=""):
         own = DeliverTarget(remote=f"{target.remote}{below}")
-        delivery = RcloneDelivery(own, Secret(configuration, configuration.read_text()), rig)
+        secret = Secret(configuration, configuration.read_text())
+        delivery = made.setdefault((rig, below), RcloneDelivery(own, secret, rig))
         return delivery.deliver(Shipment(dataset, scan, {}, pace, begin, was_begun))
 
     return deliver
@@ -243,6 +249,20 @@ def test_of_what_was_begun_only_the_beginnings_of_ours_are_completed(bring, tmp_
     assert there.read_bytes() == whole
 
 
+def test_what_a_lost_ledger_knew_to_be_begun_is_completed_where_it_stays_the_same(bring, tmp_path):
+    """Another rig may be sending it at this moment: nothing is overwritten before the next try, some time later."""
+    ours, there = take_dataset(tmp_path / "a", 0), tmp_path / "there" / "tl_0" / "images" / "camera-00000.jpg"
+    whole = (ours / "images" / there.name).read_bytes()
+    there.parent.mkdir(parents=True)
+    for sent in (whole[:-9], whole[:-5]):
+        there.write_bytes(sent)
+        with pytest.raises(ServerFailed, match=r"the beginning of images/camera-00000\.jpg"):
+            bring(ours)
+        assert there.read_bytes() == sent
+    assert bring(ours).sent == 8
+    assert there.read_bytes() == whole
+
+
 def test_a_byte_that_changes_there_is_seen_when_it_is_compared(rig, server):
     """Same length, another byte: by its hash, or read back."""
     rig.take(1)
@@ -348,21 +368,29 @@ def test_server_frozen_in_the_middle_of_a_file(rig, gate, server):
         relay.stop()
 
 
+@pytest.mark.system
 def test_a_server_whose_disk_is_full_gets_the_files_when_it_has_space(rig, server):
-    """What it has kept half is completed."""
+    """A disk that is really full: at a file in the middle, and at the receipt; nothing looks whole, and it is told."""
     server.kill()
-    rig.take(1, width=640)
-    server.max_file = 6000
-    assert max(map(len, rig.sealed().values())) > server.max_file
-    server.start()
-    with rig.start() as relay:
-        assert "tl_0" in relay.wait_for("delivery_stuck")
-        server.kill()
-        server.max_file = None
+    with small_disk(server.directory, f"{DISK_PAGES * PAGE}"):
+        filler = server.directory / "filler"
         server.start()
-        rig.ask_again()
-        check_each(rig, server, 0)
-        relay.stop()
+        with rig.start() as relay:
+            for slot, part in enumerate((0.5, 1.0)):
+                dataset = take_dataset(rig.place.datasets, slot, hour=slot, width=160)
+                files = [path for path in dataset.rglob("*") if path.is_file() and path.name != RECEIPT]
+                pages = sum(-(-path.stat().st_size // PAGE) for path in files)
+                fill_disk(filler, int(pages * part))
+                rig.take_long(slot + 1)
+                assert "no room left" in relay.wait_for(f"delivery_stuck: lab: tl_{slot}: ", within=PATIENCE)
+                assert not rig.has(slot)
+                assert f"tl_{slot}/{RECEIPT}" not in server.files()
+                filler.unlink()
+                rig.ask_again()
+                check_each(rig, server, slot)
+            assert relay.stop() == 0
+        server.kill()
+    assert relay.said("delivery_refused") == []
 
 
 def test_a_damaged_ledger_costs_comparing(rig, server):

@@ -903,3 +903,26 @@ def test_who_does_not_want_to_know_of_pictures_is_not_told(tmp_path, monkeypatch
     world.then(2 * HOUR, doubts=(doubt(is_over=True),))
     play(world, *["taken"] * 8)
     assert world.run(4 * HOUR) == []
+
+
+def test_what_a_full_disk_refused_of_the_ledger_is_written_when_there_is_space_and_not_told_again(world, monkeypatch):
+    """Though nothing else happens until the next restart."""
+    world.value = timelapse(48).cancel(at(0), "ada", "wilted")
+    world.restart()
+    stuck, is_full = TargetStatus(name="plantdb", taken=5, delivered=3, oldest=START), []
+    write = outbox.write_told
+
+    def write_unless_full(path, told):
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, told)
+
+    monkeypatch.setattr(outbox, "write_told", write_unless_full)
+    world.then(MINUTE, targets=(stuck,))
+    world.clock.at(DAY, lambda: is_full.append(True))
+    world.clock.at(25 * HOUR, is_full.clear)
+    assert world.run(26 * HOUR) == [(DAY + MINUTE, "delivery is stuck")]
+    assert read_told(world.directory / "notify.ledger") == world.sink._outbox.told
+    assert world.sink.status.trouble == ""
+    world.restart()
+    assert len(world.run(30 * HOUR)) == 1

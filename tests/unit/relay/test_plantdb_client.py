@@ -6,9 +6,11 @@ import http.server
 import json
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
+from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import ServerFailed
 from plantimager.timelapse.relay.outgoing import OutgoingFile
 from plantimager.timelapse.relay.pacing import TargetPace
@@ -204,7 +206,7 @@ def test_no_part_of_a_proxy_s_password_is_repeated(monkeypatch, variable):
 @pytest.mark.parametrize("url", ["http://rig:s3cret@h", "http://rig:s3cret/word@h", "http://s3cret@h:x"])
 def test_no_password_in_the_store_s_url_is_repeated(url):
     """The community's controller may have left one there."""
-    delivery = PlantDbDelivery(DeliverTarget(), "")
+    delivery = PlantDbDelivery(DeliverTarget(), Secret(Path(), ""))
     pace = TargetPace(SystemClock(), threading.Event())
     with pytest.raises(Unreachable, match="has a user or a password in it") as told:
         delivery._client_to({"db_url": url, "api_token": "t"}, pace)

@@ -2,11 +2,13 @@
 
 import threading
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from relay_rig import take_dataset
 
 from plantimager.timelapse.datasets.plantdb_metadata import OURS
+from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import LOST, Shipment
 from plantimager.timelapse.relay.pacing import TargetPace
 from plantimager.timelapse.relay.plantdb_client import DIGEST
@@ -57,7 +59,7 @@ def test_only_a_scan_of_that_digest_with_all_pictures_is_a_copy(tmp_path, monkey
     if ours is not None:
         digests = {DIGEST: read_sealed(directory, SCAN).digest, **ours}
         metadata = {OURS: {name: digest for name, digest in digests.items() if digest}}
-    delivery = PlantDbDelivery(DeliverTarget(url="http://h"), "")
+    delivery = PlantDbDelivery(DeliverTarget(url="http://h"), Secret(Path(), ""))
     client = Client(metadata, pictures[is_short:])
     monkeypatch.setattr(delivery, "_client_to", lambda *_: client)
     shipment = Shipment(directory, SCAN, {}, TargetPace(SystemClock(), threading.Event()))

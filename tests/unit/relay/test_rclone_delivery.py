@@ -35,7 +35,7 @@ def copy(tmp_path, told):
     pace = TargetPace(SystemClock(), threading.Event())
     scan = TakenScan("tl_0", "tl", 0, AT, AT)
     shipment = Shipment(tmp_path, scan, {}, pace, progress=lambda *counts: told.append(counts))
-    return _Copy(rclone, shipment, "lab:tl_0", by_length=False)
+    return _Copy(rclone, shipment, "lab:tl_0", {}, by_length=False)
 
 
 @pytest.mark.parametrize(

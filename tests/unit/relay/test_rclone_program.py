@@ -73,6 +73,16 @@ def test_the_last_message_is_the_reason(rclone, line, reason):
 @pytest.mark.parametrize(
     ("said", "words"),
     [
+        (
+            'Update Close failed: sftp: "write /d/a: no space left on device" (SSH_FX_FAILURE)',
+            "the target has no room left",
+        ),
+        ('sftp: "preallocate: file too big for remaining disk space" (SSH_FX_FAILURE)', "the target has no room left"),
+        (
+            'Update ReadFrom failed: sftp: "Failure" (SSH_FX_FAILURE)',
+            "the server gives no reason; it may have no room left",
+        ),
+        ("Method Not Allowed: 405 Method Not Allowed", "the server gives no reason; it may have no room left"),
         ("dial tcp: lookup lab.example.org on 127.0.0.53:53: no such host", "no address is found for the server's"),
         ("dial tcp 192.0.2.7:443: connect: network is unreachable", "the network doesn't reach the server"),
         ("dial tcp 192.0.2.7:443: connect: no route to host", "the network doesn't reach the server"),
@@ -197,3 +207,17 @@ def test_without_the_program_its_package_is_named(rclone, monkeypatch):
     pace = TargetPace(SystemClock(), threading.Event())
     with pytest.raises(Unreachable, match="rclone is not there; apt install rclone"):
         rclone.run(pace, "check", names=[])
+
+
+def test_no_secret_of_a_configuration_that_was_replaced_is_repeated(tmp_path):
+    """Neither that of before nor the present one, which rclone reads; it writes a new token into the file itself."""
+    path = tmp_path / "rclone.conf"
+    path.write_text("[lab]\npass = first-secret\n")
+    rclone = Rclone(Secret(path, path.read_text()), timedelta(seconds=5), None)
+    for secret in ("second-secret", "third-secret"):
+        path.write_text(f"[lab]\npass = {secret}\n")
+        words = rclone.in_words(Remark("first-secret, second-secret and third-secret are refused"))
+        assert secret not in words
+    assert "secret" not in words
+    path.unlink()
+    assert "secret" not in rclone.in_words(Remark("third-secret is refused"))

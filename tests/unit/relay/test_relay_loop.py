@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from waiting import wait_until
 
 from plantimager.timelapse.relay import relay
 from plantimager.timelapse.systemd.notifier import Notifier
@@ -30,3 +31,30 @@ def test_what_no_watch_sees_is_seen_soon(tmp_path, monkeypatch, watchdog, longes
     monkeypatch.setattr(loop, "_look", lambda _: None)
     loop._serve([])
     assert waits == [longest]
+
+
+def test_a_directory_in_the_place_of_another_is_watched(tmp_path, monkeypatch):
+    """As that of a disk that was mounted after the relay's start: what changes there is seen at once."""
+    monkeypatch.setattr(relay, "LONGEST_WAIT", 3600.0)
+    storage, history, looks = tmp_path / "data", tmp_path / "history", []
+    storage.mkdir()
+    stop, wakeup = threading.Event(), relay.Wakeup()
+    places = SimpleNamespace(store=storage / "store.json", history=history, relay_state=tmp_path / "state")
+    loop = relay.Relay(places, Notifier({}), stop, wakeup)
+    monkeypatch.setattr(loop, "_look", lambda _: looks.append([*storage.iterdir()]))
+    monkeypatch.setattr(loop, "_show", lambda _: None)
+    thread = threading.Thread(target=loop._serve, args=([],))
+    thread.start()
+    try:
+        wait_until(lambda: looks, within=30)
+        storage.rename(tmp_path / "old")
+        storage.mkdir()
+        looks.clear()
+        wakeup.wake()
+        wait_until(lambda: looks, within=30)
+        (storage / "new").touch()
+        wait_until(lambda: [storage / "new"] in looks, within=30, what="a look at what has changed")
+    finally:
+        stop.set()
+        wakeup.wake()
+        thread.join()

@@ -14,10 +14,13 @@ from plantimager.timelapse.support.clock import SystemClock
 class SetClock(SystemClock):
     """A clock that a test sets forward."""
 
-    passed = timedelta(0)
+    passed = set_forward = timedelta(0)
 
     def monotonic(self):
         return self.passed.total_seconds()
+
+    def now(self):
+        return super().now() + self.set_forward
 
 
 def test_what_is_gone_or_refused_does_not_wait(tmp_path):
@@ -38,6 +41,19 @@ def test_what_is_gone_or_refused_does_not_wait(tmp_path):
     backlog.record(backlog.next(), Outcome.DELIVERED)
     backlog.next()
     assert (backlog.status("").gone, backlog.status("").waiting) == (0, 2)
+
+
+def test_a_delivery_by_a_clock_that_ran_ahead_is_not_the_last_one(tmp_path):
+    """Since it was set back by a year, a target would look well for a year, whatever became of it."""
+    clock, taken = SetClock(), taken_scans(5)
+    backlog = Backlog("there", Ledger(tmp_path / "there.ledger"), Ledger(tmp_path / "removed"), clock)
+    backlog.refresh(taken)
+    clock.set_forward = timedelta(days=365)
+    backlog.record(taken.scans[0], Outcome.DELIVERED)
+    clock.set_forward = timedelta(0)
+    assert (backlog.status("").delivered, backlog.status("").delivered_at) == (1, None)
+    backlog.record(taken.scans[1], Outcome.DELIVERED)
+    assert abs(clock.now() - backlog.status("").delivered_at) < timedelta(days=1)
 
 
 def test_a_begun_scan_with_which_the_server_failed_is_tried_again_before_all_that_wait(tmp_path):

@@ -154,7 +154,7 @@ class Backlog:
     def status(self, trouble: str) -> TargetStatus:
         """Return how far the target is."""
         outcomes, removed = Counter[Outcome](), Counter[bool]()
-        delivered_at = oldest = None
+        delivered_at, oldest, now = None, None, self._clock.now()
         for scan in self._queue.scans:
             if self._is_lacking(scan):
                 oldest = scan.taken_at if oldest is None else min(oldest, scan.taken_at)
@@ -162,8 +162,9 @@ class Backlog:
             entry = self._ledger.known(scan.key)
             if entry is not None and entry.outcome is not Outcome.BEGUN:
                 outcomes[entry.outcome] += 1
-                if entry.outcome is Outcome.DELIVERED:
-                    delivered_at = max(filter(None, (delivered_at, moment_in(entry.at))), default=None)
+                at = moment_in(entry.at) if entry.outcome is Outcome.DELIVERED else None
+                if at is not None and (delivered_at or at) <= at <= now:  # else by a clock that was set back since
+                    delivered_at = at
             else:  # removed here; delivered where the ledger is lost, and not where it has it at another place
                 is_lost = scan.key not in self._ledger.entries
                 removed[is_lost and self._name in self._removed.entries[scan.key].targets] += 1

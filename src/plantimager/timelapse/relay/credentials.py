@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,12 @@ class Secret(Struct, frozen=True):
         """Return a text without the secret, which is safe in a log."""
         return f"Secret({self.path})"
 
+    def latest(self) -> str:
+        """Return the text that the file has by now; that of before where it can't be read, or is empty."""
+        with suppress(OSError, UnicodeDecodeError):
+            return _read(self.path) or self.text
+        return self.text
+
 
 def read_secret(credential: str, named: Path | None, environment: Mapping[str, str], *, key: str, what: str) -> Secret:
     """Return the secret in the file that is ``named``, else in the ``credential`` of the unit.
@@ -48,7 +55,7 @@ def read_secret(credential: str, named: Path | None, environment: Mapping[str, s
     try:
         if named is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise FileUnusable(path, f"others can read this {what}; chmod 600 {path}")
-        secret = read_regular(path, MAX_SECRET_BYTES).decode("utf-8-sig").strip("\r\n")
+        secret = _read(path)
     except OSError as problem:
         raise FileUnusable(path, f"the {what} can't be read: {(problem.strerror or str(problem)).lower()}") from problem
     except UnicodeDecodeError:
@@ -56,3 +63,7 @@ def read_secret(credential: str, named: Path | None, environment: Mapping[str, s
     if not secret:
         raise FileUnusable(path, f"the {what} is empty")
     return Secret(path, secret)
+
+
+def _read(path: Path) -> str:
+    return read_regular(path, MAX_SECRET_BYTES).decode("utf-8-sig").strip("\r\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.taken_scans import TakenScan
 
 
+NO_ROOM: Final = re.compile(
+    "no space left|remaining disk space|insufficient storage|quota ?exceeded|quota has been|over quota", re.IGNORECASE
+)
+"""How targets say that their disk is full; `FULL` says it to a person."""
+FULL: Final = "the target has no room left"
 LOST: Final = "doesn't have it any more, or has it in this very directory"
 
 

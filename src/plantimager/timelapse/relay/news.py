@@ -7,18 +7,16 @@ weeks, finds the same. A trouble that is over before its message went out is no 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.domain import events
-from plantimager.timelapse.domain.pausing import next_to_take
 from plantimager.timelapse.domain.states import Reason, TimeLapseState
-from plantimager.timelapse.relay.schedule_watch import ScheduleState, has_found_no_rig
 from plantimager.timelapse.relay.store_view import name_of
 from plantimager.timelapse.relay.told import MAX_MARKS, OpenTrouble, Told, ToldUpTo
+from plantimager.timelapse.relay.troubles import OF_PICTURES, OF_SLOTS, Trouble, is_unknown, troubles_now
 from plantimager.timelapse.settings.relay_config import NotifyEvent
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plantimager.timelapse.channel.doubt import Doubt
-    from plantimager.timelapse.channel.relay_status import TargetStatus
     from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.relay.schedule_watch import Judgement
@@ -34,14 +31,6 @@ if TYPE_CHECKING:
 
 LOSSES: Final = "losses"
 """The trouble that slots are lost; it is over when one is taken."""
-OF_PICTURES: Final = f"{NotifyEvent.DOUBTFUL} "
-"""The beginning of the troubles with pictures, each of which is a doubt by its name."""
-OF_SLOTS: Final = (NotifyEvent.OVERDUE, NotifyEvent.RIG_NOT_READY)
-"""The troubles that end silently with their timelapse, or with losses that are told instead."""
-STORE: Final = "store"
-UNREADABLE: Final = f"{NotifyEvent.OVERDUE} {STORE}"
-"""The trouble that nobody knows what is scheduled, since the store can't be read."""
-STUCK_AFTER: Final = timedelta(days=1)
 
 
 class Loss(Struct, frozen=True):
@@ -61,22 +50,6 @@ class Ended(Struct, frozen=True):
 
     kind: NotifyEvent
     timelapse: TimeLapse
-
-
-class Trouble(Struct, frozen=True):
-    """A trouble has begun that lasts."""
-
-    kind: NotifyEvent
-    what: str
-    """The part that has it, where there may be several: the name of a target, or `STORE`."""
-    why: str
-    since: datetime
-    doubt: Doubt | None = None
-    """Where it is about pictures."""
-    slot: int | None = None
-    """The slot that is overdue, where it is about one."""
-    of_clock: bool = False
-    """Whether it is that of a clock that isn't trusted: no slot is overdue by it."""
 
 
 class Recovery(Struct, frozen=True):
@@ -143,12 +116,12 @@ def find_news(
         endings += [ending for ending in _endings(found, timelapse) if ending.kind in wanted]
         if lost or any(isinstance(event, events.SlotTaken) for event in found):
             is_well = _ends_well(found)
-    current = {_name(alarm): alarm for alarm in _troubles(view, judgement, now, onsets) if alarm.kind in wanted}
+    current = {alarm.name: alarm for alarm in troubles_now(view, judgement, now, onsets) if alarm.kind in wanted}
     still_open = {trouble: known for trouble, known in told.open.items() if trouble != LOSSES}
     alarms = tuple(alarm for trouble, alarm in current.items() if trouble not in still_open)
     told_instead = NotifyEvent.RIG_NOT_READY if losses else None
     gone = [trouble for trouble in still_open if trouble not in current]
-    over = [t for t in gone if t == told_instead or not _is_unknown(t, told.open[t], view, judgement)]
+    over = [t for t in gone if t == told_instead or not is_unknown(t, told.open[t], view, judgement)]
     silent = OF_SLOTS if losses or not is_active else ()
     doubts = {f"{OF_PICTURES}{doubt.name}": doubt for doubt in view.doubts or () if NotifyEvent.DOUBTFUL in wanted}
     recoveries = [
@@ -247,84 +220,3 @@ def _ends_well(found: Iterable[events.Event]) -> bool:
     skipped = [event for event in found if isinstance(event, events.SlotsSkipped) and event.reason is not Reason.PAUSED]
     closed += [slot for event in skipped for slot in event.slots]
     return taken > max(closed, default=-1)
-
-
-# --- troubles that last ---------------------------------------------------------------------------------
-
-
-def onsets_of(view: StoreView, before: Mapping[NotifyEvent, datetime], now: datetime) -> dict[NotifyEvent, datetime]:
-    """Return since when there is each trouble that no store has the beginning of; ``before`` is of the look before."""
-    has_no_clock = view.daemon is not None and not view.daemon.clock_trusted
-    said = [*said_by_daemon(view), *([NotifyEvent.OVERDUE] if view.is_stale or has_no_clock else [])]
-    return {kind: before.get(kind, now) for kind in said}
-
-
-def said_by_daemon(view: StoreView) -> dict[NotifyEvent, str]:
-    """Return the troubles that a daemon has by its own word, and why."""
-    daemon = view.daemon
-    said = {} if daemon is None else {NotifyEvent.DEGRADED: daemon.degraded, NotifyEvent.DATASETS: daemon.datasets}
-    return {kind: why for kind, why in said.items() if why}
-
-
-def _troubles(
-    view: StoreView, judgement: Judgement, now: datetime, onsets: Mapping[NotifyEvent, datetime]
-) -> Iterator[Trouble]:
-    """Yield the troubles that are there now."""
-    timelapse = view.timelapse
-    if judgement.state is ScheduleState.OVERDUE and timelapse is not None and timelapse.state.is_active:
-        following = next_to_take(timelapse)
-        slot = timelapse.next_idx if following is None else following
-        due = timelapse.schedule_times[slot]
-        if due <= now:
-            yield Trouble(NotifyEvent.OVERDUE, "", "", due, slot=slot)
-        else:  # judged by the clock alone
-            yield Trouble(NotifyEvent.OVERDUE, "", "", onsets.get(NotifyEvent.OVERDUE, now), of_clock=True)
-    elif judgement.state is ScheduleState.OVERDUE and view.is_stale:
-        yield Trouble(NotifyEvent.OVERDUE, STORE, view.fault, onsets.get(NotifyEvent.OVERDUE, now))
-    if judgement.state is ScheduleState.WAITS_FOR_RIG and timelapse is not None and timelapse.current is not None:
-        why, since = timelapse.current.error_text, timelapse.schedule_times[timelapse.next_idx]
-        yield Trouble(NotifyEvent.RIG_NOT_READY, "", why, since)
-    for kind, why in said_by_daemon(view).items():
-        yield Trouble(kind, "", why, onsets.get(kind, now))
-    for target in view.targets:
-        waits_since = _waits_since(target)
-        if waits_since is not None and now >= waits_since + STUCK_AFTER:
-            yield Trouble(NotifyEvent.DELIVERY_STUCK, target.name, target.trouble, waits_since)
-    for doubt in view.doubts or ():
-        if not doubt.is_over:
-            yield Trouble(NotifyEvent.DOUBTFUL, doubt.name, doubt.verdict, doubt.since, doubt)
-
-
-def next_alarm_at(view: StoreView, now: datetime) -> datetime | None:
-    """Return when there may be another trouble that the schedule has nothing to do with, should no file change."""
-    stuck = [since + STUCK_AFTER for target in view.targets if (since := _waits_since(target)) is not None]
-    return min((instant for instant in stuck if instant > now), default=None)
-
-
-def _waits_since(target: TargetStatus) -> datetime | None:
-    """Return since when a target has got nothing of what waits for it; ``None`` where nothing does, or all is gone."""
-    if target.oldest is None or not target.waiting:
-        return None
-    return max(target.oldest, target.delivered_at or target.oldest)
-
-
-def _name(alarm: Trouble) -> str:
-    return f"{alarm.kind} {alarm.what}".strip()
-
-
-def _is_unknown(trouble: str, known: OpenTrouble, view: StoreView, judgement: Judgement) -> bool:
-    """Whether nothing says that a trouble is over: its witness isn't there."""
-    daemon, timelapse = view.daemon if view.daemon is not None and view.daemon.is_live else None, view.timelapse
-    if trouble in (NotifyEvent.DEGRADED, NotifyEvent.DATASETS):
-        return daemon is None
-    if known.of_clock and (daemon is None or not daemon.clock_trusted):
-        return view.is_stale or (timelapse is not None and timelapse.state.is_active)
-    if trouble == UNREADABLE:
-        return view.is_stale
-    if trouble == NotifyEvent.RIG_NOT_READY and view.timelapse is not None and has_found_no_rig(view.timelapse):
-        return True
-    if trouble in OF_SLOTS:
-        return judgement.state is ScheduleState.UNKNOWN or (view.is_stale and view.timelapse is None)
-    if trouble.startswith(OF_PICTURES):
-        return view.doubts is None
-    return trouble.partition(" ")[2] not in [target.name for target in view.targets]

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.news import begin_telling, find_news, next_alarm_at, onsets_of
+from plantimager.timelapse.relay.news import begin_telling, find_news
 from plantimager.timelapse.relay.notify_text import NO_CLOCK, word_news
 from plantimager.timelapse.relay.outbox import NAME, Outbox
 from plantimager.timelapse.relay.thumbnail import Thumbnailer
 from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.relay.trial_sender import Trials
+from plantimager.timelapse.relay.troubles import next_alarm_at, onsets_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ FACTOR, MAX_SPREAD = 4, 4
 """A message of the same kinds as those before comes four times as late as the last, four times over: by 4 h at most."""
 MINUTE: Final = timedelta(minutes=1)
 LEDGER_WAIT: Final = 60.0
-"""Seconds between two tries to read the ledger."""
+"""Seconds between two tries to read the ledger, or to write it."""
 
 
 class NotifySink(TimedSink):
@@ -117,6 +118,7 @@ class NotifySink(TimedSink):
             seconds.append(left if left > 0 else None)
         if quiet_until is None:
             seconds.append(self._outbox.send_waiting(self._host.stop, partial(self._make_picture, view)))
+        seconds.append(LEDGER_WAIT if self._outbox.is_unwritten else None)
         instants.append(quiet_until)
         return (
             min((instant for instant in instants if instant is not None), default=None),

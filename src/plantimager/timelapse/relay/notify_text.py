@@ -11,9 +11,10 @@ from plantimager.timelapse.domain.pausing import describe_pause, next_to_take
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import describe_slots, format_local_time
 from plantimager.timelapse.relay.advice import ADVICE, CLOCK_ADVICE, STORE_ADVICE
-from plantimager.timelapse.relay.news import LOSSES, STORE, UNREADABLE
+from plantimager.timelapse.relay.news import LOSSES
 from plantimager.timelapse.relay.schedule_watch import describe_service
 from plantimager.timelapse.relay.told import Message
+from plantimager.timelapse.relay.troubles import STORE, UNREADABLE
 from plantimager.timelapse.settings.relay_config import NotifyEvent, Verdict
 from plantimager.timelapse.support.text import format_count, one_line
 
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.channel.doubt import Doubt
     from plantimager.timelapse.domain.timelapse import TimeLapse
-    from plantimager.timelapse.relay.news import Ended, Loss, News, Recovery, Trouble
+    from plantimager.timelapse.relay.news import Ended, Loss, News, Recovery
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.told import Waiting
+    from plantimager.timelapse.relay.troubles import Trouble
 
 MAX_LOSSES: Final = 5
 """Causes that are worded, each in a sentence; of the others there is a count."""

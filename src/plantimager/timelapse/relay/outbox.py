@@ -68,6 +68,11 @@ class Outbox:
         what = f"messages to {', '.join(service.name for service in self.services)}"
         return SinkStatus(name=NAME, what=what, worked_at=worked_at, trouble="; ".join(troubles))
 
+    @property
+    def is_unwritten(self) -> bool:
+        """Whether the ledger couldn't be read or written the last time."""
+        return bool(self._ledger_trouble)
+
     def load(self) -> Told | None:
         """Return what was told by earlier runs; ``None`` where nothing is known of that.
 
@@ -99,8 +104,8 @@ class Outbox:
         self._ledger_trouble = "nothing is told until the store can be read"
 
     def keep(self, told: Told) -> None:
-        """Put what was told on disk; where that is refused it counts until the relay stops."""
-        if told == self.told:
+        """Put what was told on disk; where that is refused it counts until the relay stops, and is tried again."""
+        if told == self.told and not self.is_unwritten:
             return
         self.told = told
         try:

@@ -6,6 +6,7 @@ Those of earlier versions and of an operator's own program are brought to PlantD
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -100,9 +101,8 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
         about[OURS] = {**as_table(about.get(OURS)), OBSERVED: receipt[OBSERVED]}
     cameras = cameras_of(about)
     files = tuple(_outgoing_file(directory, path, digests[path], cameras) for path in pictures)
-    ids = [file.file_id for file in files]
-    if len(set(ids)) < len(ids):
-        twice = next(file_id for file_id in ids if ids.count(file_id) > 1)
+    ids = Counter(file.file_id for file in files)
+    if twice := next((file_id for file_id, count in ids.items() if count > 1), None):
         raise DatasetRefused(f"two of its pictures are called {twice}, and PlantDB keeps one of a name")
     slot = {"timelapse_id": scan.timelapse_id, "index": scan.slot, "scheduled": scan.scheduled_at.isoformat()}
     sent = {*pictures, directory / LIST_OF_FILES, directory / _SCAN, *(_about(directory, file) for file in ids)}

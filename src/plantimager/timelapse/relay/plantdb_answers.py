@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 import httpx
 
-from plantimager.timelapse.relay.delivery import ServerFailed
+from plantimager.timelapse.relay.delivery import FULL, NO_ROOM, ServerFailed
 from plantimager.timelapse.support.text import one_line
 
 OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, TOO_MANY, SERVER_ERROR = 200, 201, 401, 404, 409, 429, 500
@@ -61,7 +61,7 @@ def words_of(answer: httpx.Response) -> str:
         words = str(answer.json()["error"])
     except NO_VALUE:
         words = answer.text
-    return f"{answer.status_code} {one_line(words)[:MAX_WORDS]}"
+    return f"{f'{FULL}; ' * bool(NO_ROOM.search(words))}{answer.status_code} {one_line(words)[:MAX_WORDS]}"
 
 
 def value_of(answer: httpx.Response, key: str) -> Any:

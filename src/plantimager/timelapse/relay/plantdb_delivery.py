@@ -17,6 +17,7 @@ from plantimager.timelapse.support import json_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from plantimager.timelapse.relay.credentials import Secret
     from plantimager.timelapse.relay.delivery import Shipment
     from plantimager.timelapse.relay.outgoing import OutgoingDataset
     from plantimager.timelapse.relay.pacing import TargetPace
@@ -30,7 +31,7 @@ OTHER_NAMES: Final = "timelapses of one database need different names"
 class PlantDbDelivery:
     """The way to the server that the configuration names, else the store."""
 
-    def __init__(self, target: DeliverTarget, password: str) -> None:
+    def __init__(self, target: DeliverTarget, password: Secret) -> None:
         self._target, self._password = target, password
         self.polite = target.polite
         self._client: PlantDbClient | None = None
@@ -77,7 +78,7 @@ class PlantDbDelivery:
             raise Unreachable("neither [relay.deliver] nor the store names a url")
         if "@" in url:  # the fault of the library would repeat a part of it
             raise Unreachable("the db_url in the store has a user or a password in it; write [relay.deliver] url =")
-        account = Account(user, self._password) if user else Account(token=database.get("api_token", ""))
+        account = Account(user, self._password.latest()) if user else Account(token=database.get("api_token", ""))
         if not user and not account.token:
             raise Unreachable("neither a user in [relay.deliver] nor an api_token in the store")
         if self._client is None or self._client_of != (url, account, pace):

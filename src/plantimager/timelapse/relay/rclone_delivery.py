@@ -46,7 +46,8 @@ class RcloneDelivery:
     """The way to a remote of rclone: the sealed directory goes there as it is, the receipt last.
 
     So a directory there with a receipt is whole. What is there without one may be a file of ours that was cut off: it
-    has the first bytes of ours, and is the only thing that is overwritten. Those of a rig with a name go into a
+    has the first bytes of ours, and is the only thing that is overwritten; where the ledger doesn't know of it, only
+    once it has stayed the same from one try to the next. Those of a rig with a name go into a
     directory of that name; earlier versions put them beside those of all others, where they stay.
     """
 
@@ -56,6 +57,7 @@ class RcloneDelivery:
         self._own = self._remote if rig in {None, last} else _below(self._remote, str(rig))
         self._by_length, self.polite = target.verify == "length", target.polite
         self._rclone = Rclone(configuration, target.timeout, target.max_rate)
+        self._unknown: dict[str, Mapping[str, int]] = {}
 
     def deliver(self, shipment: Shipment) -> Delivered:
         """Bring a dataset to the remote; see `delivery.Delivery.deliver`."""
@@ -100,7 +102,8 @@ class RcloneDelivery:
         return own
 
     def _copy_in(self, place: str, shipment: Shipment) -> _Copy:
-        return _Copy(self._rclone, shipment, _below(place, shipment.scan.scan_id), by_length=self._by_length)
+        remote = _below(place, shipment.scan.scan_id)
+        return _Copy(self._rclone, shipment, remote, self._unknown, by_length=self._by_length)
 
 
 def _below(remote: str, name: str) -> str:
@@ -110,7 +113,11 @@ def _below(remote: str, name: str) -> str:
 class _Copy:
     """The files of one dataset here and there."""
 
-    def __init__(self, rclone: Rclone, shipment: Shipment, remote: str, *, by_length: bool) -> None:
+    def __init__(
+        self, rclone: Rclone, shipment: Shipment, remote: str, unknown: dict[str, Mapping[str, int]], *, by_length: bool
+    ) -> None:
+        """``unknown`` are the sizes of what was found cut off without being known to be begun, for the next try."""
+        self._unknown = unknown
         self._rclone, self._remote, self._by_length = rclone, remote, by_length
         self._run, self._progress = partial(rclone.run, shipment.pace), shipment.progress
         self._directory, self._places = shipment.directory, (str(shipment.directory), remote)
@@ -173,25 +180,30 @@ class _Copy:
         TargetRefused
             There are others than ours.
         ServerFailed, Unreachable
-            The remote doesn't say what there is.
+            The remote doesn't say what there is; or it may be another rig's, on its way.
         """
         other = [name for name, verdict in there.items() if verdict == OTHER]
-        may_be_ours = was_begun and (there[RECEIPT] == MISSING or other == [RECEIPT])
-        ours = self._beginnings(other) if other and may_be_ours else ()
+        may_be_ours = there[RECEIPT] == MISSING or other == [RECEIPT]
+        ours = self._beginnings(other) if other and may_be_ours else {}
         foreign = [name for name in other if name not in ours]
         if foreign:
             raise TargetRefused(f"{self._remote} has other bytes as {foreign[0]}, and nothing there is overwritten")
+        if ours and not was_begun and self._unknown.pop(self._remote, None) != ours:
+            self._unknown[self._remote] = ours
+            words = "which is completed if it is the same at the next try"
+            raise ServerFailed(f"{self._remote} has the beginning of {other[0]}, {words}")
         return other
 
-    def _beginnings(self, names: Sequence[str]) -> Collection[str]:
-        """Return the files there that are the first bytes of ours, and no more."""
+    def _beginnings(self, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the sizes of the files there that are the first bytes of ours, and no more."""
         sizes = self._run("lsf", self._remote, "-R", "--files-only", "--format", "sp", "--separator", " ", names=names)
         digests = self._run("hashsum", "SHA-256", "--download", self._remote, names=names)
         size_of = {name: size for size, _, name in (line.partition(" ") for line in sizes.listed)}
         digest_of = {name: digest for digest, _, name in (line.partition("  ") for line in digests.listed)}
         if not all(size_of.get(name, "").isdecimal() and name in digest_of for name in names):
             raise self._failure(sizes if sizes.status else digests, next(iter(names)))
-        return {name for name in names if self._is_beginning(name, int(size_of[name]), digest_of[name])}
+        found = {name: int(size_of[name]) for name in names}
+        return {name: size for name, size in found.items() if self._is_beginning(name, size, digest_of[name])}
 
     def _failure(self, run: RcloneRun, name: str) -> ServerFailed | Unreachable:
         """Return what a run means that doesn't say enough of a file: one that knows of some has reached the remote."""

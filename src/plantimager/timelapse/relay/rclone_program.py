@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from plantimager.timelapse.drivers.programs.environment import ProgramFault, ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import run_program
-from plantimager.timelapse.relay.delivery import Unreachable
+from plantimager.timelapse.relay.delivery import FULL, NO_ROOM, Unreachable
 from plantimager.timelapse.relay.http_exchange import least_speed
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.scan.secrets import MIN_SECRET_LENGTH
@@ -52,7 +52,8 @@ USUAL: Final = {
         "rate ?limit|quota metric|too many requests": "the server takes no more requests for now",
         "forbidden|access ?denied|SSH_FX_PERMISSION_DENIED": "the server doesn't allow this account to do it",
         rf"/{SCRATCH}[^:]*: no space left": "this host has no room left for temporary files",
-        "no space left|insufficient storage|quota ?exceeded|quota has been|over quota": "the target has no room left",
+        NO_ROOM.pattern: FULL,
+        "method not allowed|SSH_FX_FAILURE": "the server gives no reason; it may have no room left",
         "timed? ?out|timeout|deadline exceeded": "the server doesn't answer in time",
         "find section in config": "rclone's configuration has no remote of this name",
         "(directory|object|bucket) (was )?not found|404 not found|NoSuchBucket": "it isn't there",
@@ -165,8 +166,8 @@ class Rclone:
     """The program with one configuration. One thread."""
 
     def __init__(self, configuration: Secret, timeout: timedelta, rate: int | None) -> None:
-        self._configuration, self._timeout, self._rate = configuration.path, timeout, rate
-        self._secrets = sorted(rclone_secrets(configuration.text), key=len, reverse=True)
+        self._configuration, self._timeout, self._rate = configuration, timeout, rate
+        self._secrets = rclone_secrets(configuration.text)
         self.has_hashes = True
         """Whether the remote may have some, by what rclone has said until now."""
 
@@ -187,6 +188,7 @@ class Rclone:
     def _run(
         self, pace: TargetPace, words: Sequence[str], names: Sequence[str], on_files: Callable[[int], None]
     ) -> RcloneRun:
+        self._learn_secrets()
         result = RcloneRun()
         stop = _Stop(pace, self._timeout.total_seconds() * STALLED, least_speed(self._rate), result)
 
@@ -220,7 +222,7 @@ class Rclone:
         seconds = f"{self._timeout.total_seconds():g}s"
         limit = () if self._rate is None else ("--bwlimit", f"{self._rate}B")
         return (
-            *("--config", str(self._configuration), "--ask-password=false", "--files-from-raw", "-"),
+            *("--config", str(self._configuration.path), "--ask-password=false", "--files-from-raw", "-"),
             # Once: the relay itself tries again, and says so.
             *("--retries", "1", "--low-level-retries", "2", "--contimeout", seconds, "--timeout", seconds),
             *("--use-json-log", "--log-file", "/dev/stdout", "--log-level", "NOTICE"),
@@ -232,12 +234,17 @@ class Rclone:
 
         Before it goes what a trouble of a usual kind is; the file's name says nothing of that.
         """
+        self._learn_secrets()
         words = self._without_secrets(message.words)
         kind = next((f"{usual}; " for pattern, usual in USUAL.items() if pattern.search(words)), "")
         return f"{kind}rclone: {self._without_secrets(str(message))[:MAX_WORDS]}"
 
+    def _learn_secrets(self) -> None:
+        """Take up those that the configuration has by now: rclone writes new tokens into it, and a person anything."""
+        self._secrets |= rclone_secrets(self._configuration.latest())
+
     def _without_secrets(self, words: str) -> str:
-        for secret in self._secrets:
+        for secret in sorted(self._secrets, key=len, reverse=True):
             words = words.replace(secret, "…")
         if _ENCRYPTED in words:
             words = f"{_ENCRYPTED}, and nobody can be asked for its password; take that off with rclone config"

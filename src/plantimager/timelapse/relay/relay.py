@@ -17,7 +17,7 @@ from plantimager.timelapse.relay.store_view import StoreView, StoreViewReader
 from plantimager.timelapse.support.inotify import FileWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from plantimager.timelapse.channel.relay_status import RelayStatus
@@ -80,7 +80,7 @@ class Relay:
         timeout = LONGEST_WAIT if interval is None else min(LONGEST_WAIT, interval.total_seconds() / 2)
         ready = False
         while not self._stop.is_set():
-            directories = [path for path in self._directories() if path.is_dir()]
+            directories = self._directories()
             with FileWatch(*directories) as watch:  # before the look, so that no change falls between the two
                 watch.register(self._wakeup.reader)
                 while not self._stop.is_set():
@@ -94,11 +94,17 @@ class Relay:
                     self._notifier.feed_watchdog()
                     watch.wait(timeout)
                     self._wakeup.clear()
-                    if directories != [path for path in self._directories() if path.is_dir()]:
+                    if directories != self._directories():
                         break
 
-    def _directories(self) -> tuple[Path, ...]:
-        return self._places.store.parent, self._places.history, self._places.relay_state
+    def _directories(self) -> Mapping[Path, tuple[int, int]]:
+        """Return the directories to watch that are there, each with what tells it from another in its place."""
+        found = {}
+        for path in (self._places.store.parent, self._places.history, self._places.relay_state):
+            with suppress(OSError):
+                status = path.stat()
+                found[path] = status.st_dev, status.st_ino
+        return found
 
     def _look(self, sinks: Sequence[Sink]) -> StoreView:
         status = status_of(sinks)

@@ -114,7 +114,7 @@ def _delivery(name: str, target: DeliverTarget, places: Places, environment: Map
         return RcloneDelivery(target, secret, places.rig)
     from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
 
-    return PlantDbDelivery(target, secret.text)
+    return PlantDbDelivery(target, secret)
 
 
 def _secret_of(name: str, target: DeliverTarget, environment: Mapping[str, str]) -> Secret:
