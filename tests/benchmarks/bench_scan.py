@@ -122,7 +122,7 @@ def cost_of_pictures(directory: Path, picture: bytes, count: int) -> dict[str, f
     def take() -> None:
         for number in range(count):
             camera.trigger(exposure, lambda: False)
-            taken = camera.fetch(exposure, lambda: False)
+            taken = camera.picture(camera.fetch(exposure, lambda: False), lambda: False)
             layout.add(Camera(name=CAMERAS[0]), number, HOME, taken.content, taken.facts)
 
     ours = cpu_of(take, worker) / count

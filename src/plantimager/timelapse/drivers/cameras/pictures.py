@@ -275,10 +275,6 @@ def _text_of(content: bytes) -> str | None:
 def _scale(size: tuple[int, int], exposure: Exposure) -> float:
     """Return the scale at which a picture has the size of the request, at most 1: enlarging would invent pixels."""
     asked = (exposure.width, exposure.height)
-    earlier = exposure.earlier_size
-    if asked == (None, None) and earlier is not None and earlier != size:
-        has, had = (" × ".join(map(str, sides)) for sides in (size, earlier))
-        raise CameraFault(f"its picture has {has} pixels, those before had {had}; has it fallen back to another mode?")
     scale = max((want / have for want, have in zip(asked, size, strict=True) if want is not None), default=1.0)
     if scale <= 1 and all(want in (None, round(have * scale)) for want, have in zip(asked, size, strict=True)):
         return scale
