@@ -10,7 +10,7 @@ import json
 import pytest
 from grbl_scans import facts_of, log_of, recorded_poses
 from PIL import Image
-from raw_files import nef
+from raw_files import nef, tiled_tiff
 
 from plantimager.timelapse.drivers.cameras import process
 from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
@@ -125,6 +125,15 @@ def test_both_files_of_an_exposure_are_deleted_after_its_own_check(rig, faults, 
     driver.scan(request_, RecordingMonitor())
     deleted = [int(line.split(", ")[1].split()[0]) for line in log_of(faults, "deleting")]
     assert deleted == [2, 2, 4, 4, 6, 6, 8, 8]
+
+
+def test_dng_that_was_cut_beside_its_picture_is_refused_and_stays_on_the_camera(rig, faults, request_):
+    """The camera has the only whole one."""
+    (faults / "raw").write_bytes(tiled_tiff(Image.new("L", (32, 32)), is_dng=True)[:-1])
+    driver, _ = rig(**TOP, exposure_retries=0)
+    with pytest.raises(ScanFailed, match="camera top: its raw file is incomplete"):
+        driver.scan(request_, RecordingMonitor())
+    assert log_of(faults, "deleting") == []
 
 
 def test_two_cameras_fail_at_two_positions(rig, faults, tmp_path):

@@ -36,7 +36,7 @@ from plantimager.timelapse.drivers.cameras.base import (
     Exposure,
 )
 from plantimager.timelapse.drivers.cameras.exif import add_exif
-from plantimager.timelapse.drivers.cameras.pictures import judge, raw_extension
+from plantimager.timelapse.drivers.cameras.pictures import judge, raw_extension, require_whole_raw
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def _checked(capture: Capture, shutter: _Shutter) -> CameraPicture:
     """Return the picture of an exposure. Raises `CameraFault` where it isn't what was asked for."""
     try:
         content, facts = judge(capture.content, shutter.exposure, capture.way_out)
+        for raw in capture.raws.values():
+            require_whole_raw(raw)
     except CameraFault as fault:
         extension = raw_extension(capture.content)
         raws = {**capture.raws, **({} if extension is None else {extension: capture.content})}
