@@ -10,10 +10,11 @@ import json
 import pytest
 from grbl_scans import facts_of, log_of, recorded_poses
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 from raw_files import nef, tiled_tiff
 
 from plantimager.timelapse.drivers.cameras import process
-from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
+from plantimager.timelapse.drivers.cameras.base import CameraFault, CameraPicture, Exposure
 from plantimager.timelapse.drivers.cameras.pictures import judge
 from plantimager.timelapse.drivers.grbl.hardware import Tries
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
@@ -160,8 +161,43 @@ def test_size_of_the_pictures_before_is_that_of_their_files(orientation):
     file = io.BytesIO()
     Image.new("RGB", (64, 48)).save(file, "TIFF", tiffinfo={274: orientation})
     exposure = Exposure(None, None, "tiff", {}, 20.0)
-    content, facts = judge(file.getvalue(), exposure)
-    picture = process.CameraPicture(content, facts)
-    Tries(Camera(name="top"), 0, sizes={"top": facts["size"]}).require_earlier_size(picture)
+    picture = CameraPicture(*judge(file.getvalue(), exposure))
+    Tries(Camera(name="top"), 0, earlier={"top": picture}).compare_with_earlier(picture)
+    others = {"top": CameraPicture(b"", {"size": [640, 480]})}
     with pytest.raises(CameraFault, match="has 64 × 48 pixels, those before had 640 × 480; has it fallen back"):
-        Tries(Camera(name="top"), 0, sizes={"top": [640, 480]}).require_earlier_size(picture)
+        Tries(Camera(name="top"), 0, earlier=others).compare_with_earlier(picture)
+
+
+@pytest.fixture
+def dated(tmp_path):
+    """Return the path of a picture whose EXIF says when it was taken."""
+    exif = Image.Exif()
+    exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = "2026:06:22 08:00:00"
+    Image.new("RGB", (80, 60)).save(tmp_path / "dated.jpg", exif=exif)
+    return tmp_path / "dated.jpg"
+
+
+def test_picture_that_is_the_one_before_is_taken_again(rig, request_, dated, tmp_path):
+    """A server answers from its cache each second time: four of four, all different."""
+    count = tmp_path / "count"
+    source = 'echo >>"$0"; { cat "$1"; echo $(($(wc -l <"$0") / 2)); } >"$2"'
+    driver, _ = rig(
+        cameras={"top": {"kind": "command", "argv": ["sh", "-c", source, str(count), str(dated), "{output}"]}}
+    )
+    note = driver.scan(request_, RecordingMonitor()).note
+    assert "camera top: it gives the file of its picture before again; switch it off and on" in note
+    assert sum(retries(request_)) >= 2
+    assert len({path.read_bytes()[-2:] for path in (request_.dataset_dir / "images").iterdir()}) == 4
+
+
+def test_camera_that_gives_the_picture_before_for_ever_is_given_up(rig, request_, dated):
+    """Opening it again doesn't make the same file a new picture."""
+    driver, _ = rig(cameras={"top": {"kind": "command", "argv": ["cp", str(dated), "{output}"]}})
+    with pytest.raises(ScanFailed, match=r"the file of its picture before again; .* \(position 2, tried 6 times\)"):
+        driver.scan(request_, RecordingMonitor())
+
+
+def test_equal_pictures_that_say_nothing_of_their_time_count(rig, request_):
+    """As those of a stand-in, or of a camera that shows nothing but black."""
+    driver, _ = rig()
+    assert driver.scan(request_, RecordingMonitor()).note == ""

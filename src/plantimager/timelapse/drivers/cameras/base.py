@@ -69,6 +69,8 @@ class CameraPicture:
     """For its metadata, JSON values: times, size, rotation, settings that the camera reports."""
     raws: Mapping[str, bytes] = field(default_factory=dict)
     """The raw files of the same exposure, by their extension."""
+    digest: str = ""
+    """Of the camera's own file, where that has the time of its exposure: no two exposures have the same."""
 
 
 class CameraFault(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -63,6 +64,13 @@ def add_exif(content: bytes, description: str, taken_at: datetime, software: str
         return _with_png_chunk(content, block)
     block = _HEADER + block
     return _with_segment(content, block) if len(block) <= _MAX_SEGMENT else content
+
+
+def has_capture_time(content: bytes) -> bool:
+    """Whether a picture's own EXIF says when it was taken."""
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(content)) as image:  # damaged EXIF may raise anything
+        return Base.DateTimeOriginal in image.getexif().get_ifd(IFD.Exif)
+    return False
 
 
 def exif_of_picture(image: Image.Image) -> bytes | Image.Exif:

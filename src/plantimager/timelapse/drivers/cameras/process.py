@@ -210,7 +210,7 @@ class CameraProcess:
         if "facts" not in head:
             return None
         content, *beside = contents
-        return CameraPicture(content, head["facts"], dict(zip(head["raws"], beside, strict=True)))
+        return CameraPicture(content, head["facts"], dict(zip(head["raws"], beside, strict=True)), head["digest"])
 
     def _read(self, give_up: Callable[[], str]) -> tuple[dict[str, Any], list[bytes]]:
         """Return the line of an answer, and the files behind it. Any error leaves the rest of it in the pipe."""

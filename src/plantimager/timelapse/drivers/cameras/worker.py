@@ -14,6 +14,7 @@ picture gives it a number, so that no other is ever taken for it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import json
 import os
@@ -35,7 +36,7 @@ from plantimager.timelapse.drivers.cameras.base import (
     Capture,
     Exposure,
 )
-from plantimager.timelapse.drivers.cameras.exif import add_exif
+from plantimager.timelapse.drivers.cameras.exif import add_exif, has_capture_time
 from plantimager.timelapse.drivers.cameras.pictures import judge, raw_extension, require_whole_raw
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
@@ -134,7 +135,8 @@ def _checked(capture: Capture, shutter: _Shutter) -> CameraPicture:
         "shutter_closed_at": shutter.ended.isoformat(),
         "settings_reported": dict(capture.settings),
     }
-    return CameraPicture(content, facts, capture.raws)
+    digest = hashlib.sha256(capture.content).hexdigest() if has_capture_time(capture.content) else ""
+    return CameraPicture(content, facts, capture.raws, digest)
 
 
 def main(kind: str, options: str) -> None:
@@ -186,7 +188,7 @@ def _answer(out: BinaryIO, picture: CameraPicture | None) -> None:
     if picture is None:
         _send(out, {}, [])
     else:
-        head = {"facts": picture.facts, "raws": list(picture.raws)}
+        head = {"facts": picture.facts, "raws": list(picture.raws), "digest": picture.digest}
         _send(out, head, [picture.content, *picture.raws.values()])
 
 

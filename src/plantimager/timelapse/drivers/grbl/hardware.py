@@ -17,7 +17,7 @@ from plantimager.timelapse.scan.lights import RigPhase, Role
 from plantimager.timelapse.support import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from plantimager.timelapse.drivers.base import ScanMonitor
@@ -42,8 +42,8 @@ class Tries:
     """How often an exposure is repeated with a camera that stays open, and as often once it was opened again."""
     description: str = ""
     """What the picture shows, for its EXIF."""
-    sizes: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Pixels of the last picture that was kept, by camera."""
+    earlier: Mapping[str, CameraPicture] = field(default_factory=dict)
+    """The last picture that was kept of each camera, without its content."""
     faults: list[str] = field(default_factory=list)
     are_over: bool = False
     """Whether no further try is left."""
@@ -74,11 +74,17 @@ class Tries:
         else:
             self.are_over = True
 
-    def require_earlier_size(self, picture: CameraPicture) -> None:
-        """Raise `CameraFault` where no size is asked for, and a picture hasn't that of the camera's earlier ones."""
-        size, earlier = picture.facts["size"], self.sizes.get(self.camera.name)
-        if (self.camera.res_x, self.camera.res_y) == (None, None) and earlier not in (None, size):
-            has, had = (" × ".join(map(str, sides)) for sides in (size, earlier or ()))
+    def compare_with_earlier(self, picture: CameraPicture) -> None:
+        """Raise `CameraFault` for a picture that is the earlier one, or has another size where none is asked for."""
+        earlier = self.earlier.get(self.camera.name)
+        if earlier is None:
+            return
+        if picture.digest and picture.digest == earlier.digest:
+            cure = "switch it off and on; a program has to wait for the new one"
+            raise CameraFault(f"it gives the file of its picture before again; {cure}", raws=picture.raws)
+        size, before = picture.facts["size"], earlier.facts["size"]
+        if (self.camera.res_x, self.camera.res_y) == (None, None) and size != before:
+            has, had = (" × ".join(map(str, sides)) for sides in (size, before))
             problem = f"its picture has {has} pixels, those before had {had}; has it fallen back to another mode?"
             raise CameraFault(problem, raws=picture.raws)
 
@@ -229,7 +235,7 @@ class GrblRig:
         with naming_camera(tries.camera.name):
             picture = self.cameras[tries.camera.name].picture(tries.number, lambda: monitor.cancelled, is_left)
             if picture is not None:
-                tries.require_earlier_size(picture)
+                tries.compare_with_earlier(picture)
         return picture
 
     def require_free_space(self, datasets: Path) -> None:

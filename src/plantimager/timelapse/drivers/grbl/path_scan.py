@@ -14,7 +14,7 @@ import itertools
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras import KINDS
@@ -94,8 +94,8 @@ class PathScan:
         self._total = 0
         self._left: dict[str, _Shot] = {}
         """The picture of each camera whose check goes on behind the next exposure."""
-        self._sizes: dict[str, Sequence[int]] = {}
-        """Of the last picture of each camera."""
+        self._kept: dict[str, CameraPicture] = {}
+        """The last picture of each camera, without its content."""
         self._rotations: dict[str, int] = {}
         """Degrees by which each camera turns its pictures."""
         self._turns: list[str] = []
@@ -134,7 +134,7 @@ class PathScan:
 
     def _tries(self, camera: Camera, number: int, reached: Pose) -> Tries:
         description = describe_picture(self._attempt.request, camera, number, reached)
-        return Tries(camera, self._rig.options.exposure_retries, description, self._sizes)
+        return Tries(camera, self._rig.options.exposure_retries, description, self._kept)
 
     def _stand_at(self, pose: Pose, asked: Pose) -> Pose:
         """Go to a pose and come to rest; return what was reached, with z and tilt as ``asked``: the arm has neither."""
@@ -241,7 +241,7 @@ class PathScan:
         if KINDS[camera.options.kind].keeps_files:
             _make_durable(written, self._attempt.directory)
             camera.discard()
-        self._sizes[shot.tries.camera.name] = picture.facts["size"]
+        self._kept[shot.tries.camera.name] = replace(picture, content=b"", raws={})
         self._note_rotation(shot, picture.facts["rotation"])
         self._faults += shot.tries.faults
         self._report(f"picture {self._layout.pictures} of {self._total}")
