@@ -16,7 +16,7 @@ from raw_files import nef, tiled_tiff
 from plantimager.timelapse.drivers.cameras import process
 from plantimager.timelapse.drivers.cameras.base import CameraFault, CameraPicture, Exposure
 from plantimager.timelapse.drivers.cameras.pictures import judge
-from plantimager.timelapse.drivers.grbl.hardware import Tries
+from plantimager.timelapse.drivers.grbl.tries import Tries
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.scan.cameras import Camera
 from plantimager.timelapse.support.errors import ScanFailed

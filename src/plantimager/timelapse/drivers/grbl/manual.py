@@ -10,7 +10,8 @@ from plantimager.timelapse.drivers.base import Part
 from plantimager.timelapse.drivers.gantry.gantry_faults import Stopped
 from plantimager.timelapse.drivers.gantry.motion import format_position
 from plantimager.timelapse.drivers.gantry.move import wait_without_stop
-from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, Tries
+from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS
+from plantimager.timelapse.drivers.grbl.tries import Tries
 from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.lights import Role

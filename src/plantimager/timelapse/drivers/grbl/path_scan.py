@@ -21,7 +21,8 @@ from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture
 from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault, Stopped
 from plantimager.timelapse.drivers.gantry.motion import normalized_angle
-from plantimager.timelapse.drivers.grbl.hardware import Overlap, Tries
+from plantimager.timelapse.drivers.grbl.hardware import Overlap
+from plantimager.timelapse.drivers.grbl.tries import Tries
 from plantimager.timelapse.scan.pose import HOME, Pose
 from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
