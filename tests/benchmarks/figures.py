@@ -91,7 +91,12 @@ def clock_step(numbers: Mapping[str, Any]) -> str:
 def scan(numbers: Mapping[str, Any]) -> str:
     """Return the table of scans and pictures."""
     found, picture = numbers["scan"], numbers["scan"]["picture"]
-    ways = {"timelapsed": found["scan"], "an arm that waits for every picture": found["sequential"]}
+    ways = {
+        "timelapsed": found["scan"],
+        "an arm that waits for every picture": found["sequential"],
+        f"timelapsed, where a check takes {found['check']:g} s": found["slow"],
+        "an exposure that waits for such a check": found["checked"],
+    }
     return "\n\n".join(
         (
             table(["scan", "s", "× its limit"], ([n, w["took"], w["took"] / w["limit"]] for n, w in ways.items())),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
+import zlib
+from typing import TYPE_CHECKING
 
-_SHORT, _LONG = 3, 4
+if TYPE_CHECKING:
+    from PIL import Image
+
+_BYTE, _SHORT, _LONG = 1, 3, 4
 
 
 def nef(width: int = 160, height: int = 120, *, order: str = "<") -> bytes:
@@ -87,3 +93,42 @@ def deep_tiff(samples: int = 3, bits: int = 16, *, order: str = "<", is_planar: 
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
     depths = struct.pack(f"{order}{samples}H", *[bits] * samples)
     return head + _directory(order, *entries) + depths + pixels
+
+
+def tiled_tiff(image: Image.Image, *, is_deflated: bool = False, is_dng: bool = False) -> bytes:
+    """Return a TIFF of tiles of 16 × 16 pixels, the directory first; as a DNG, each value is one of a sensor's pixels.
+
+    The sides of the ``image`` are multiples of 16.
+    """
+    boxes = [
+        (x, y, x + 16, y + 16) for y, x in itertools.product(range(0, image.height, 16), range(0, image.width, 16))
+    ]
+    tiles = [image.crop(box).tobytes() for box in boxes]
+    tiles = [zlib.compress(tile) if is_deflated else tile for tile in tiles]
+    samples = len(image.getbands())
+    own = [(50706, _BYTE, 4, 0x00000401)] if is_dng else []
+    at_bits = 8 + 2 + 12 * (10 + len(own)) + 4
+    at_offsets = at_bits + 2 * samples
+    at_counts = at_offsets + 4 * len(tiles)
+    offsets = itertools.accumulate(map(len, tiles[:-1]), initial=at_counts + 4 * len(tiles))
+    return (
+        b"II*\0\x08\0\0\0"
+        + _directory(
+            "<",
+            (256, _LONG, 1, image.width),
+            (257, _LONG, 1, image.height),
+            (258, _SHORT, samples, at_bits if samples > 2 else 8),
+            (259, _SHORT, 1, 8 if is_deflated else 1),
+            (262, _SHORT, 1, 32803 if is_dng else 2 if samples == 3 else 1),
+            (277, _SHORT, 1, samples),
+            (322, _SHORT, 1, 16),
+            (323, _SHORT, 1, 16),
+            (324, _LONG, len(tiles), at_offsets),
+            (325, _LONG, len(tiles), at_counts),
+            *own,
+        )
+        + struct.pack(f"<{samples}H", *[8] * samples)
+        + struct.pack(f"<{len(tiles)}I", *offsets)
+        + struct.pack(f"<{len(tiles)}I", *map(len, tiles))
+        + b"".join(tiles)
+    )

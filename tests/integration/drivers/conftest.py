@@ -1,11 +1,13 @@
 """A GRBL rig for the tests of its driver: a board on a pseudo-terminal, programs as camera and switches."""
 
 import contextlib
+import os
 import sys
 
 import pytest
 from grbl_stand_in import DIALECTS, SETTINGS, Board, StandIn
 from PIL import Image
+from tree import SUPPORT
 
 from plantimager.timelapse.drivers.gantry import connection, move
 from plantimager.timelapse.drivers.gantry.port import SerialLine
@@ -78,6 +80,20 @@ def rig(tmp_path, monkeypatch):
         with contextlib.suppress(DriverError):
             driver.close()
     take_away()
+
+
+@pytest.fixture
+def faults(tmp_path, monkeypatch):
+    """Return the directory in which a test says how the virtual camera fails."""
+    pictures, directory = tmp_path / "vcamera" / "DCIM" / "100TEST", tmp_path / "faults"
+    pictures.mkdir(parents=True)
+    directory.mkdir()
+    Image.radial_gradient("L").resize((640, 480)).convert("RGB").save(pictures / "A0001.JPG")
+    monkeypatch.setenv("VCAMERADIR", str(tmp_path / "vcamera"))
+    monkeypatch.setenv("FAULTS", str(directory))
+    paths = [str(SUPPORT / "faulty_gphoto2"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    return directory
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def never_stop():
 def take(camera, wanted, should_stop=never_stop):
     """Return a picture, from its exposure to its transfer."""
     camera.trigger(wanted, should_stop)
-    return camera.fetch(wanted, should_stop).content
+    return camera.picture(camera.fetch(wanted, should_stop), should_stop).content
 
 
 def image_of(jpeg):
@@ -435,15 +435,16 @@ def test_check_of_a_picture_has_a_time_of_its_own(camera, program, monkeypatch):
     worker = top._process.pid
     resumed = threading.Timer(3, os.kill, (worker, signal.SIGCONT))
 
-    def pause():
-        os.kill(worker, signal.SIGSTOP)
-        resumed.start()
-
-    assert format_and_size(top.fetch(exposure(seconds=2), never_stop, pause).content) == ("JPEG", (640, 480))
+    number = top.fetch(exposure(seconds=2), never_stop)
+    os.kill(worker, signal.SIGSTOP)
+    resumed.start()
+    assert format_and_size(top.picture(number, never_stop).content) == ("JPEG", (640, 480))
     monkeypatch.setattr(process, "JUDGE_TIMEOUT", process.timedelta(seconds=0.2))
     top.trigger(exposure(), never_stop)
+    number = top.fetch(exposure(), never_stop)
+    os.kill(worker, signal.SIGSTOP)
     with pytest.raises(CameraFault, match=r"checking its picture hangs; it was given up after 0\.2 s"):
-        top.fetch(exposure(), never_stop, lambda: os.kill(worker, signal.SIGSTOP))
+        top.picture(number, never_stop)
 
 
 def test_cancelled_exposure_has_little_time_left(camera, program, monkeypatch):

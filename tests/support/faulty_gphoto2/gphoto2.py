@@ -16,6 +16,9 @@ from 1 over all processes: ``3 7``. What is done with the camera is written to i
 ``raw``         the content is a raw file, which the camera makes beside every picture, announced later
 ``raw first``   likewise, but it is the picture that is announced later
 ``raw late``    likewise, but only to one who waits for over a second
+``check``       the check of the picture goes on until the camera is asked for the next exposure;
+                checks are counted, not exposures
+``same name``   each picture has the name of the one before; the content doesn't matter
 ``further``     the content is a further picture of each exposure, announced later, as in a bracket
 ==============  ===================================================================================
 """
@@ -30,8 +33,10 @@ sys.path.remove(str(Path(__file__).parent))
 del sys.modules["gphoto2"]
 import gphoto2 as real  # noqa: E402 - the library of the same name that this one hides
 
+from plantimager.timelapse.drivers.cameras import jpeg_file  # noqa: E402 - the binding first
+
 FAULTS = Path(os.environ["FAULTS"])
-FURTHER = "FURTHER.JPG"
+FURTHER, SAME = "FURTHER.JPG", "CAPT0000.JPG"
 
 
 def _log(words):
@@ -39,13 +44,25 @@ def _log(words):
         file.write(f"{words}\n")
 
 
-def _count():
-    return (FAULTS / "log").read_text().count("exposure") if (FAULTS / "log").exists() else 0
+def _count(what="exposure"):
+    return (FAULTS / "log").read_text().count(what) if (FAULTS / "log").exists() else 0
 
 
-def _hits(fault):
+def _hits(fault, what="exposure"):
     file = FAULTS / fault
-    return file.exists() and str(_count()) in file.read_text().split()
+    return file.exists() and str(_count(what)) in file.read_text().split()
+
+
+def _require_whole(jpeg, require_whole=jpeg_file.require_whole):
+    _log("checking")
+    if _hits("check", "checking"):
+        while _count() <= _count("checking"):
+            threading.Event().wait(0.01)
+    require_whole(jpeg)
+    _log("checked")
+
+
+jpeg_file.require_whole = _require_whole
 
 
 def _fail(code=real.GP_ERROR):
@@ -85,6 +102,8 @@ class Camera(real.Camera):
         if _hits("crash"):
             os.abort()
         path = super().capture(kind, *arguments)
+        if (FAULTS / "same name").exists():
+            self.same, path = path, SimpleNamespace(folder="/", name=SAME)
         raw = SimpleNamespace(folder=path.folder, name=f"{path.name.partition('.')[0]}.NEF")
         if (FAULTS / "raw first").exists():
             self.announced.append(path)
@@ -111,6 +130,8 @@ class Camera(real.Camera):
             _fail(real.GP_ERROR_TIMEOUT)
         while _hits("wait") and not (FAULTS / "go").exists():
             threading.Event().wait(0.01)
+        if name == SAME:
+            folder, name = self.same.folder, self.same.name
         if name.endswith(".NEF"):
             there = next(FAULTS.glob("raw*"))
             return SimpleNamespace(get_data_and_size=there.read_bytes)
@@ -124,7 +145,7 @@ class Camera(real.Camera):
     def file_delete(self, folder, name, *arguments):
         kept = len([file for file in FAULTS.parent.rglob("top-*.[jn]*") if file.suffix != ".json"])
         _log(f"deleting {name}, {kept} on disk")
-        if not name.endswith(".NEF") and name != FURTHER:
+        if not name.endswith(".NEF") and name not in (FURTHER, SAME):
             super().file_delete(folder, name, *arguments)
 
 

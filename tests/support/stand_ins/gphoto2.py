@@ -3,7 +3,8 @@
 They are files in the directory ``CAMERAS``: the name is the port, and the content the serial number, empty where the
 camera doesn't report it. A camera is in use while ``PORT.taken`` exists, even if its program was killed. If the
 directory has a file ``hang``, an exposure makes ``hangs`` and never ends. With the variable ``PICTURE`` every exposure
-gives that file, after ``SHUTTER`` seconds for the exposure and ``TRANSFER`` seconds for its transfer.
+gives that file, after ``SHUTTER`` seconds for the exposure and ``TRANSFER`` seconds for its transfer. With ``CHECK`` a
+sleep of so many seconds is its check.
 """
 
 import os
@@ -11,6 +12,8 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+
+from plantimager.timelapse.drivers.cameras import jpeg_file
 
 GP_ERROR_IO, GP_ERROR_IO_USB_FIND, GP_ERROR_IO_USB_CLAIM, GP_ERROR_IO_LOCK = -7, -52, -53, -60
 GP_ERROR_MODEL_NOT_FOUND, GP_ERROR_CAMERA_BUSY, GP_ERROR_NO_SPACE = -105, -110, -115
@@ -20,6 +23,9 @@ GP_CAPTURE_IMAGE = GP_FILE_TYPE_NORMAL = GP_EVENT_TIMEOUT = 1
 GP_EVENT_FILE_ADDED = 2
 
 CAMERAS = Path(os.environ["CAMERAS"])
+
+if "CHECK" in os.environ:
+    jpeg_file.require_whole = lambda _: time.sleep(float(os.environ["CHECK"]))
 
 
 class GPhoto2Error(Exception):

@@ -123,7 +123,7 @@ def test_manual_explains_messages_of_cameras_that_there_are():
     table = manual("timelapsed.toml.5").partition("MESSAGES OF CAMERAS\n")[2].partition("FILES\n")[0]
     messages = re.findall(r'^"(.+)"$', table, flags=re.MULTILINE)
     drivers = TREE / "src/plantimager/timelapse/drivers"
-    writers = [*drivers.glob("cameras/*.py"), drivers / "device_access.py", drivers / "grbl/path_scan.py"]
+    writers = [*drivers.glob("cameras/*.py"), drivers / "device_access.py", *drivers.glob("grbl/*.py")]
     written = "".join(path.read_text() for path in writers)
     written = re.sub(r'"\s*\n\s*f?"', "", written)
     assert len(messages) > 20

@@ -8,9 +8,10 @@ from random import Random
 import pytest
 from looked_at import encode
 from PIL import Image, ImageChops
+from raw_files import nef, tiled_tiff
 
 from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
-from plantimager.timelapse.drivers.cameras.pictures import judge
+from plantimager.timelapse.drivers.cameras.pictures import is_raw, judge, require_whole_raw
 
 SIZE = (32, 32)
 
@@ -55,8 +56,13 @@ OTHERS = {
     "TIFF in strips": encode(SMALL, "TIFF", compression="tiff_lzw", tiffinfo={278: 4}),
     "TIFF of 16 bits": encode(SMALL_GREY.convert("I").convert("I;16"), "TIFF"),
     "TIFF as a fax": encode(SMALL_GREY.convert("1"), "TIFF", compression="group4"),
+    "TIFF in tiles": tiled_tiff(COLOURS),
+    "TIFF in grey tiles": tiled_tiff(GREY),
+    "TIFF in deflated tiles": tiled_tiff(COLOURS, is_deflated=True),
     **{f"TIFF by {name}": encode(SMALL, "TIFF", compression=name) for name in ("tiff_adobe_deflate", "packbits")},
 }
+
+DNG = tiled_tiff(GREY, is_dng=True)
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -99,6 +105,12 @@ def test_picture_that_is_cut_at_any_byte_is_refused(name):
     assert accepted_though_cut((JPEGS | OTHERS)[name], b"", "png") == {}
 
 
+@pytest.mark.parametrize("name", [name for name in OTHERS if name.startswith("TIFF")])
+def test_tiff_that_is_cut_and_stays_as_it_is_is_refused(name):
+    """Where the camera gives what was asked for, nothing is made of its pixels."""
+    assert accepted_though_cut(OTHERS[name], b"", "tiff") == {}
+
+
 @pytest.mark.parametrize("name", ["PNG", "PNG with a palette"])
 def test_png_that_is_cut_at_any_byte_and_has_got_an_end_is_refused(name):
     """Its last chunk alone makes no picture whole."""
@@ -110,3 +122,38 @@ def test_jpeg_whose_end_cannot_be_seen_is_no_jpeg_for_a_camera():
     arithmetic = JPEGS["baseline"].replace(b"\xff\xc0" + struct.pack(">H", 17), b"\xff\xc9" + struct.pack(">H", 17))
     with pytest.raises(CameraFault, match="it gives a JPEG file that can't be read; set it to JPEG"):
         judge(arithmetic, Exposure(None, None, "jpeg", {}, 20.0))
+
+
+def test_dng_that_is_cut_at_any_byte_is_refused():
+    """What its camera makes beside a picture is deleted from it, when it is on the disk of this host."""
+    require_whole_raw(DNG)
+    named = next(cut for cut in range(len(DNG)) if is_raw(DNG[:cut]) == "DNG")
+    assert named < len(DNG) - 32 * 32
+    for cut in range(named, len(DNG)):
+        with pytest.raises(CameraFault, match=r"its raw file is incomplete \(\d+ bytes: .*\); check its cable"):
+            require_whole_raw(DNG[:cut])
+
+
+def test_dng_alone_is_a_raw_file_however_it_was_cut():
+    """Nobody takes what is left of it for a picture."""
+    for content in (DNG, DNG[:-1], DNG[: len(DNG) // 2]):
+        with pytest.raises(CameraFault, match=r"it gives raw files \(DNG\), and no picture beside them"):
+            judge(content, Exposure(None, None, "tiff", {}, 20.0))
+
+
+@pytest.mark.parametrize("content", [nef(), nef()[:-1], nef(order=">")])
+def test_raw_file_of_another_kind_is_taken_as_it_is(content):
+    """What its directories say is its maker's secret."""
+    require_whole_raw(content)
+
+
+def test_dng_whose_directories_go_round_in_a_circle_has_an_end():
+    """The file isn't trusted."""
+    at_next = 8 + 2 + 12 * 11
+    require_whole_raw(DNG[:at_next] + struct.pack("<I", 8) + DNG[at_next + 4 :])
+
+
+def test_tiles_are_what_was_written():
+    """The files of these tests are whole before they are cut."""
+    for name, image in (("TIFF in tiles", COLOURS), ("TIFF in grey tiles", GREY), ("TIFF in deflated tiles", COLOURS)):
+        assert decode(OTHERS[name]).tobytes() == image.convert("RGB").tobytes()

@@ -81,13 +81,6 @@ def test_picture_of_another_size_is_refused(asked):
         judge(photograph(), exposure(*asked))
 
 
-def test_camera_that_falls_back_to_another_size_in_a_scan_is_noticed():
-    """Where no size is asked for it is that of the pictures before."""
-    judge(photograph(), Exposure(None, None, "jpeg", {}, 20.0, earlier_size=(640, 480)))
-    with pytest.raises(CameraFault, match=r"has 640 × 480 pixels, those before had 4000 × 3000"):
-        judge(photograph(), Exposure(None, None, "jpeg", {}, 20.0, earlier_size=(4000, 3000)))
-
-
 @pytest.mark.parametrize(("orientation", "rotation"), [(1, 0), (3, 180), (6, 90), (8, 270)])
 def test_rotation_is_what_the_camera_noted(orientation, rotation):
     """In degrees clockwise; the pixels stay as they are."""

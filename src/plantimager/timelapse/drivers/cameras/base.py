@@ -12,7 +12,7 @@ from plantimager.timelapse.drivers.device_access import cure_of_refusal
 from plantimager.timelapse.scan.secrets import without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from plantimager.timelapse.scan.cameras import Camera
     from plantimager.timelapse.scan.pose import Pose
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 CLOSE_TIMEOUT: Final = timedelta(seconds=2)
 """The time for a camera's process to close its camera before it is killed; that of `command` takes over a second."""
+
+
+LOST: Final = "its picture was lost with its process, which ended before the picture was checked"
+"""The fault of a picture that the camera's process had received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,6 @@ class Exposure:
     """The longest that it may take, and the longest that the transfer of its picture may take."""
     description: str = ""
     """What the picture shows, on one line, for its EXIF."""
-    earlier_size: tuple[int, int] | None = None
-    """Pixels of the camera's earlier pictures of the same scan, where no size is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Capture:
     """The settings that the camera reports, by their names."""
     way_out: str = ""
     """What else can be done about a picture that is damaged, for its fault."""
+    on_camera: Sequence[tuple[str, str]] = ()
+    """Folder and name of these files on the camera, which may delete them once they are on the disk of this host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class CameraPicture:
     """For its metadata, JSON values: times, size, rotation, settings that the camera reports."""
     raws: Mapping[str, bytes] = field(default_factory=dict)
     """The raw files of the same exposure, by their extension."""
+    digest: str = ""
+    """Of the camera's own file, where that has the time of its exposure: no two exposures have the same."""
 
 
 class CameraFault(Exception):
@@ -103,8 +109,8 @@ class CameraDevice(ABC):
     def fetch(self) -> Capture:
         """Return the picture of the last `trigger`, as the camera made it. Raises `CameraFault` where that failed."""
 
-    def discard(self) -> None:  # noqa: B027 - most kinds keep no files
-        """Delete the files of the last `fetch` from the camera: they are on the disk of this host."""
+    def discard(self, files: Iterable[tuple[str, str]]) -> None:  # noqa: B027 - most kinds keep no files
+        """Delete files from the camera, see `Capture.on_camera`: they are on the disk of this host."""
 
     def require_answer(self) -> None:  # noqa: B027 - a program has nothing to ask
         """Ask the camera something harmless. Raises `CameraFault` where it doesn't answer."""

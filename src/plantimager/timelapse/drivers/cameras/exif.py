@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
+from plantimager.timelapse.drivers.cameras import tiff_file
 from plantimager.timelapse.drivers.cameras.jpeg_file import BEGINS, header_segments
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ _APP0, _APP1 = 0xE0, 0xE1
 
 _PNG_BEGINS: Final = b"\x89PNG\r\n\x1a\n"
 
-_TIFF_BEGINS: Final = (b"II*\0", b"MM\0*")
-
 _KEPT: Final = frozenset({Base.Make, Base.Model, Base.DateTime, Base.Artist, Base.Copyright})
 """Of a TIFF, whose other tags are those of its file."""
 
@@ -39,7 +39,7 @@ def add_exif(content: bytes, description: str, taken_at: datetime, software: str
     A TIFF of one upright image that isn't compressed is written again, pixel by pixel the same. Any other picture is
     returned as it is, such as one with 48 bits a pixel, and so is one whose EXIF has no space for them.
     """
-    if not content.startswith((BEGINS, _PNG_BEGINS, *_TIFF_BEGINS)):
+    if not content.startswith((BEGINS, _PNG_BEGINS, *tiff_file.BEGINNINGS)):
         return content
     with Image.open(io.BytesIO(content)) as image:
         is_tiff, before = image.format == "TIFF", image.getexif()
@@ -64,6 +64,13 @@ def add_exif(content: bytes, description: str, taken_at: datetime, software: str
         return _with_png_chunk(content, block)
     block = _HEADER + block
     return _with_segment(content, block) if len(block) <= _MAX_SEGMENT else content
+
+
+def has_capture_time(content: bytes) -> bool:
+    """Whether a picture's own EXIF says when it was taken."""
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(content)) as image:  # damaged EXIF may raise anything
+        return Base.DateTimeOriginal in image.getexif().get_ifd(IFD.Exif)
+    return False
 
 
 def exif_of_picture(image: Image.Image) -> bytes | Image.Exif:

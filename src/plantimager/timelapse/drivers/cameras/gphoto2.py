@@ -15,7 +15,7 @@ from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault
 from plantimager.timelapse.drivers.cameras.pictures import is_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from plantimager.timelapse.drivers.cameras.base import Exposure
 
@@ -64,8 +64,6 @@ class Gphoto2Camera(CameraDevice):
         """Settings that it doesn't have."""
         self._files: list[tuple[str, str]] = []
         """Folder and name of those of the last exposure."""
-        self._handed_over: list[tuple[str, str]] = []
-        """Those of them whose content `fetch` has returned. Only these may be deleted."""
         with _translate_errors("it can't be opened"):
             self._camera = self._find()
 
@@ -114,7 +112,7 @@ class Gphoto2Camera(CameraDevice):
             for _ in self._events(0):  # a file that was announced late is the picture before
                 pass
             where = self._camera.capture(gphoto2.GP_CAPTURE_IMAGE)
-        self._files, self._handed_over = [(where.folder, where.name)], []
+        self._files = [(where.folder, where.name)]
 
     def fetch(self) -> Capture:
         """Fetch all files of the exposure: a camera set to RAW+JPEG makes two, and may announce either one first."""
@@ -138,17 +136,17 @@ class Gphoto2Camera(CameraDevice):
                 pictures.append(place)
         picture = pictures[0] if pictures else next(iter(raws.values()))
         beside = raws if pictures else {}
-        self._handed_over = [picture, *beside.values()]
         reported = {name: self._get(name) for name in (*REPORTED, *self._applied)}
         return Capture(
             contents[picture],
             {extension: contents[place] for extension, place in beside.items()},
             {name: value for name, value in reported.items() if value is not None},
+            on_camera=[picture, *beside.values()],
         )
 
-    def discard(self) -> None:
+    def discard(self, files: Iterable[tuple[str, str]]) -> None:
         """Delete from the card what `fetch` returned; a bracket's further files have no copy, and stay there."""
-        for folder, name in self._handed_over:
+        for folder, name in files:
             with contextlib.suppress(gphoto2.GPhoto2Error):  # it may be in the camera's memory only
                 self._camera.file_delete(folder, name)
 

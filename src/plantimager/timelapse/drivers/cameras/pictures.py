@@ -9,12 +9,12 @@ import re
 import struct
 import warnings
 import zlib
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 
-from plantimager.timelapse.drivers.cameras import jpeg_file
+from plantimager.timelapse.drivers.cameras import jpeg_file, tiff_file
 from plantimager.timelapse.drivers.cameras.base import CameraFault
 from plantimager.timelapse.drivers.cameras.picture_conversion import convert, is_misread, lost_bits
 
@@ -53,8 +53,8 @@ OTHER_BEGINNINGS: Final = {
 }
 """Files that can't be read, by their first bytes: others that people's programs write, and unusual JPEGs and TIFFs."""
 
-_REDUCED, _SUB_IFDS, _PHOTOMETRIC, _DNG_VERSION, _CFA = 254, 330, 262, 50706, 32803
-"""TIFF tags: kind of the first image, further images, its colours; and the value of colours as a sensor has them."""
+_REDUCED, _PHOTOMETRIC, _DNG_VERSION, _CFA = 254, 262, 50706, 32803
+"""TIFF tags: kind of the first image, its colours; and the value of colours as a sensor has them."""
 
 _SAMPLES, _PLANES = 277, 284
 """TIFF tags: values of a pixel; 2 where there is a plane for each of them."""
@@ -62,9 +62,7 @@ _SAMPLES, _PLANES = 277, 284
 _STRIP_LENGTHS: Final = 279
 """The TIFF tag that is one of the last in a directory."""
 
-_TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*")
-
-_PICTURE_BEGINNINGS: Final = (jpeg_file.BEGINS, b"\x89PNG\r\n\x1a\n", *_TIFF_BEGINNINGS)
+_PICTURE_BEGINNINGS: Final = (jpeg_file.BEGINS, b"\x89PNG\r\n\x1a\n", *tiff_file.BEGINNINGS)
 """Of JPEG, PNG and TIFF."""
 
 _EMPTY_TAIL: Final = bytes(512)
@@ -119,6 +117,16 @@ def judge(content: bytes, exposure: Exposure, way_out: str = "") -> tuple[bytes,
         raise CameraFault(_describe_unreadable(content, unreadable, way_out)) from unreadable
 
 
+def require_whole_raw(content: bytes) -> None:
+    """Raise `CameraFault` for a DNG of which something is missing; only its makers know that of another raw file."""
+    if is_raw(content) == "DNG":
+        try:
+            tiff_file.require_data(content)
+        except ValueError as problem:
+            cure = "check its cable or network, and that nothing else writes the file"
+            raise CameraFault(f"its raw file is incomplete ({len(content)} bytes: {problem}); {cure}") from problem
+
+
 def is_raw(content: bytes) -> str | None:
     """Return the name of the raw format that a file has, None where it has none.
 
@@ -129,16 +137,16 @@ def is_raw(content: bytes) -> str | None:
             return name
     if content[4:12] == b"ftypcrx ":
         return "CR3"
-    if content[:4] not in _TIFF_BEGINNINGS:
+    if content[:4] not in tiff_file.BEGINNINGS:
         return None
     if content[8:10] == b"CR":
         return "CR2"
     if content[8:12] in (b"IIII", b"MMMM"):
         return "IIQ"
-    tags = _first_tags(content)
+    tags = tiff_file.first_tags(content)
     if _DNG_VERSION in tags:
         return "DNG"
-    if tags.get(_REDUCED, 0) & 1 or _SUB_IFDS in tags or tags.get(_PHOTOMETRIC) == _CFA:
+    if tags.get(_REDUCED, 0) & 1 or tiff_file.SUB_IFDS in tags or tags.get(_PHOTOMETRIC) == _CFA:
         return "TIFF-based: NEF, ARW, PEF"
     return None
 
@@ -149,31 +157,12 @@ def raw_extension(content: bytes) -> str | None:
     return name if name is None else name.lower() if name.isalnum() else "raw"
 
 
-def _first_tags(tiff: bytes) -> dict[int, int]:
-    """Return the tags of a TIFF's first directory, with the value of those that are one number."""
-    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
-
-    def number(at: int, length: int) -> int:
-        return int.from_bytes(tiff[at : at + length], order)
-
-    start, tags = number(4, 4), dict[int, int]()
-    for entry in range(start + 2, start + 2 + 12 * number(start, 2), 12):
-        is_short = number(entry + 2, 2) == 3
-        tags[number(entry, 2)] = number(entry + 8, 2 if is_short else 4)
-    return tags
-
-
-def _order(tiff: bytes) -> str:
-    """Return the byte order of a TIFF, as `struct` writes it."""
-    return "<" if tiff[:2] == b"II" else ">"
-
-
 def _in_one_plane(content: bytes) -> bytes:
     """Return a grey TIFF with a plane for each colour as what it is, one plane: Pillow misreads the former."""
-    tags = _first_tags(content) if content[:4] in _TIFF_BEGINNINGS else {}
+    tags = tiff_file.first_tags(content) if content[:4] in tiff_file.BEGINNINGS else {}
     if tags.get(_SAMPLES, 1) != 1 or tags.get(_PLANES) != 2:
         return content
-    order = _order(content)
+    order = tiff_file.order_of(content)
     (start,) = struct.unpack_from(f"{order}I", content, 4)
     planes, plane = (struct.pack(f"{order}HHIHH", _PLANES, 3, 1, number, 0) for number in (2, 1))
     return content[:start] + content[start:].replace(planes, plane, 1)
@@ -217,8 +206,8 @@ def _describe_other(name: str) -> str:
 
 def _has_whole_header(content: bytes) -> bool:
     """Whether all that says of which kind a JPEG or TIFF is is there."""
-    is_tiff = content[:4] in _TIFF_BEGINNINGS
-    return _STRIP_LENGTHS in _first_tags(content) if is_tiff else jpeg_file.has_whole_header(content)
+    is_tiff = content[:4] in tiff_file.BEGINNINGS
+    return _STRIP_LENGTHS in tiff_file.first_tags(content) if is_tiff else jpeg_file.has_whole_header(content)
 
 
 def _rotation(image: Image.Image) -> int:
@@ -249,8 +238,8 @@ def _require_end(content: bytes, image: Image.Image) -> None:
             if name[:1].isupper() and checksum != content[end : end + 4]:  # the pixels don't need the others
                 raise ValueError("its end is missing")
             at = end + 4
-    if content[:4] in _TIFF_BEGINNINGS:
-        order = _order(content)
+    if content[:4] in tiff_file.BEGINNINGS:
+        order = tiff_file.order_of(content)
         (start,) = struct.unpack_from(f"{order}I", content, 4)
         (entries,) = struct.unpack_from(f"{order}H", content, start)
         if start + 2 + 12 * entries > len(content):
@@ -275,10 +264,6 @@ def _text_of(content: bytes) -> str | None:
 def _scale(size: tuple[int, int], exposure: Exposure) -> float:
     """Return the scale at which a picture has the size of the request, at most 1: enlarging would invent pixels."""
     asked = (exposure.width, exposure.height)
-    earlier = exposure.earlier_size
-    if asked == (None, None) and earlier is not None and earlier != size:
-        has, had = (" × ".join(map(str, sides)) for sides in (size, earlier))
-        raise CameraFault(f"its picture has {has} pixels, those before had {had}; has it fallen back to another mode?")
     scale = max((want / have for want, have in zip(asked, size, strict=True) if want is not None), default=1.0)
     if scale <= 1 and all(want in (None, round(have * scale)) for want, have in zip(asked, size, strict=True)):
         return scale

@@ -14,12 +14,12 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, CameraFault, CameraPicture
+from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, LOST, CameraFault, CameraPicture
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, ProgramExit, leave_to_oom_killer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from plantimager.timelapse.drivers.cameras import CameraOptions
     from plantimager.timelapse.drivers.cameras.base import Exposure
@@ -62,6 +62,8 @@ class CameraProcess:
         self._process: _Process | None = None
         self._end: Callable[[], Any] = lambda: None
         self._tail = b""
+        self._numbers = itertools.count()
+        """Of pictures."""
 
     @property
     def is_open(self) -> bool:
@@ -134,21 +136,39 @@ class CameraProcess:
         self._request("trigger", asdict(exposure))
         self._answer("the exposure hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
 
-    def fetch(
-        self, exposure: Exposure, should_stop: Callable[[], bool], on_transferred: Callable[[], None] = lambda: None
-    ) -> CameraPicture:
-        """Return the picture of the exposure that was triggered last, checked; the rest is as for `trigger`.
+    def fetch(self, exposure: Exposure, should_stop: Callable[[], bool]) -> int:
+        """Transfer the picture of the exposure that was triggered last; return its number, for `picture`.
 
-        ``on_transferred`` is called before the check, which has a time of its own.
+        Its check begins, and goes on behind the next exposure. The rest is as for `trigger`.
         """
-        self._request("fetch")
+        number = next(self._numbers)
+        self._request("fetch", number)
         self._answer("the transfer hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
-        on_transferred()
-        self._request("judge")
-        return self._answer("checking its picture hangs", JUDGE_TIMEOUT, should_stop)
+        return number
+
+    def picture(
+        self, number: int, should_stop: Callable[[], bool], is_left: Callable[[], bool] = lambda: False
+    ) -> CameraPicture | None:
+        """Return a picture that was fetched, checked; None where ``is_left()`` becomes true while the check goes on.
+
+        A picture is given once, the older one of two first. Once ``should_stop()`` returns True, it has `GRACE` left.
+
+        Raises
+        ------
+        CameraFault
+            It isn't what was asked for, or is lost, or its check hangs.
+        """
+        if not self.is_open:
+            raise CameraFault(LOST)
+        with _patience("checking its picture hangs", JUDGE_TIMEOUT, should_stop) as give_up:
+            while True:
+                self._request("picture", number)
+                picture = self._receive(give_up)
+                if picture is not None or is_left():
+                    return picture
 
     def discard(self) -> None:
-        """Delete the camera's own files of the picture that was fetched last, which has to be on disk here.
+        """Delete the camera's own files of the picture that was given last, which has to be on disk here.
 
         One that stays on the camera's card does no harm before the card is full, which the camera reports.
         """
@@ -172,30 +192,25 @@ class CameraProcess:
         except OSError as gone:
             raise self._describe_end() from gone
 
-    def _answer(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool] = lambda: False) -> CameraPicture:
-        """Return the next answer, which comes within ``limit``; else the fault begins with ``hangs``."""
-        with Deadline(limit) as deadline, contextlib.ExitStack() as stack:
-            cancelled: list[Deadline] = []
+    def _answer(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Wait for the next answer, which comes within ``limit``; else the fault begins with ``hangs``."""
+        with _patience(hangs, limit, should_stop) as give_up:
+            self._receive(give_up)
 
-            def give_up() -> str:
-                if not cancelled and should_stop():
-                    cancelled.append(stack.enter_context(Deadline(GRACE)))
-                if any(grace.passed() for grace in cancelled):
-                    return f"{hangs}: it didn't end within {GRACE.total_seconds():g} s of the cancellation"
-                if deadline.passed():
-                    return f"{hangs}; it was given up after {limit.total_seconds():g} s"
-                return ""
-
-            try:
-                head, contents = self._read(give_up)
-            except BaseException:
-                self.close()
-                raise
-        content = contents.pop(0) if contents and "fault" not in head else b""
-        raws = dict(zip(head.get("raws", ()), contents, strict=True))
+    def _receive(self, give_up: Callable[[], str]) -> CameraPicture | None:
+        """Return the picture of the next answer, None where it has none. Raises its fault, or what ``give_up`` says."""
+        try:
+            head, contents = self._read(give_up)
+        except BaseException:
+            self.close()
+            raise
         if "fault" in head:
+            raws = dict(zip(head["raws"], contents, strict=True))
             raise CameraFault(head["fault"], is_lasting=head["is_lasting"], raws=raws)
-        return CameraPicture(content, head.get("facts", {}), raws)
+        if "facts" not in head:
+            return None
+        content, *beside = contents
+        return CameraPicture(content, head["facts"], dict(zip(head["raws"], beside, strict=True)), head["digest"])
 
     def _read(self, give_up: Callable[[], str]) -> tuple[dict[str, Any], list[bytes]]:
         """Return the line of an answer, and the files behind it. Any error leaves the rest of it in the pipe."""
@@ -247,6 +262,24 @@ class CameraProcess:
         self.close()
         ended = ProgramExit(process.returncode, stopped=False, stderr_tail=self._tail)
         return CameraFault(f"its process {ended}; that is a fault of its library or driver")
+
+
+@contextlib.contextmanager
+def _patience(hangs: str, limit: timedelta, should_stop: Callable[[], bool]) -> Iterator[Callable[[], str]]:
+    """Yield a function that returns why a wait is over: after ``limit``, or `GRACE` after the cancellation; else ""."""
+    with Deadline(limit) as deadline, contextlib.ExitStack() as stack:
+        cancelled: list[Deadline] = []
+
+        def give_up() -> str:
+            if not cancelled and should_stop():
+                cancelled.append(stack.enter_context(Deadline(GRACE)))
+            if any(grace.passed() for grace in cancelled):
+                return f"{hangs}: it didn't end within {GRACE.total_seconds():g} s of the cancellation"
+            if deadline.passed():
+                return f"{hangs}; it was given up after {limit.total_seconds():g} s"
+            return ""
+
+        yield give_up
 
 
 def _end(process: _Process) -> None:

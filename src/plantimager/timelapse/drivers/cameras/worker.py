@@ -1,21 +1,27 @@
 """The process of a camera: ``python -m …cameras.worker KIND OPTIONS``, started by `process.CameraProcess`.
 
 The first answer says whether the camera is open. Then each line on stdin is a request, ``[WORD, …]``: ``ask`` whether
-the camera answers, ``trigger`` with an exposure, ``fetch`` its picture from the camera, ``judge`` what was fetched,
-``discard`` the camera's own files of it. An answer is a line of JSON, ``{"lengths": [N, …], …}`` or ``{"fault": "…",
-…}``, and so many bytes: that of ``judge`` has the picture and its raw files. The end of stdin means that the camera
-isn't needed any more, or that the daemon was killed: the exposure is interrupted, the camera closed, and the process
-ends within `CLOSE_TIMEOUT`, even if the camera hangs.
+the camera answers, ``trigger`` with an exposure, ``fetch`` its picture from the camera, give the ``picture`` once it
+is checked, ``discard`` the camera's own files of it. An answer is a line of JSON, ``{"lengths": [N, …], …}`` or
+``{"fault": "…", …}``, and so many bytes: that of ``picture`` has the picture and its raw files, or nothing while the
+check goes on. The end of stdin means that the camera isn't needed any more, or that the daemon was killed: the exposure
+is interrupted, the camera closed, and the process ends within `CLOSE_TIMEOUT`, even if the camera hangs.
+
+Pictures are checked on a thread of its own, one after the other, while the camera takes the next. Whoever fetches a
+picture gives it a number, so that no other is ever taken for it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import json
 import os
 import sys
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -23,14 +29,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from plantimager.timelapse.drivers.cameras import explain_missing
 from plantimager.timelapse.drivers.cameras.base import (
     CLOSE_TIMEOUT,
+    LOST,
     CameraDevice,
     CameraFault,
     CameraPicture,
     Capture,
     Exposure,
 )
-from plantimager.timelapse.drivers.cameras.exif import add_exif
-from plantimager.timelapse.drivers.cameras.pictures import judge, raw_extension
+from plantimager.timelapse.drivers.cameras.exif import add_exif, has_capture_time
+from plantimager.timelapse.drivers.cameras.pictures import judge, raw_extension, require_whole_raw
 from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
 if TYPE_CHECKING:
@@ -38,15 +45,41 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = "plantimager.timelapse.drivers.cameras"
 
+MAX_IN_CHECK: Final = 2
+"""Pictures that wait for their check, or for being asked for, at most. Older ones are of a scan that was given up."""
+
+CHECK_WAIT: Final = 0.02
+"""Seconds that a request for a picture waits for its check."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shutter:
+    """One exposure, and when its shutter opened and closed."""
+
+    exposure: Exposure
+    began: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A picture in its check."""
+
+    picture: Future[CameraPicture]
+    on_camera: Sequence[tuple[str, str]]
+
 
 class _Server:
     """The requests of one camera, carried out one after the other."""
 
     def __init__(self, camera: CameraDevice) -> None:
         self._camera = camera
-        self._exposure = Exposure(None, None, "jpeg", {}, 0.0)
-        self._capture = Capture(b"")
-        self._began = self._ended = datetime.fromtimestamp(0, UTC)
+        self._shutter = _Shutter(Exposure(None, None, "jpeg", {}, 0.0), *[datetime.fromtimestamp(0, UTC)] * 2)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._checks: dict[int, _Check] = {}
+        """By the numbers of their pictures, the oldest first."""
+        self._deletable: Sequence[tuple[str, str]] = ()
+        """The camera's own files of the picture that was given last."""
 
     def carry_out(self, word: str, *arguments: Any) -> CameraPicture | None:
         """Return the result of a request. Raises `CameraFault`."""
@@ -54,37 +87,56 @@ class _Server:
             case "ask":
                 self._camera.require_answer()
             case "trigger":
-                (asked,) = arguments
-                earlier = asked.pop("earlier_size")
-                self._exposure = Exposure(**asked, earlier_size=earlier and tuple(earlier))
-                self._began = _now()
-                self._camera.trigger(self._exposure)
-                self._ended = _now()
+                exposure, began = Exposure(**arguments[0]), _now()
+                self._camera.trigger(exposure)
+                self._shutter = _Shutter(exposure, began, _now())
             case "fetch":
-                self._capture = self._camera.fetch()
-            case "judge":
-                capture, self._capture = self._capture, Capture(b"")
-                return self._picture(capture)
+                capture = self._camera.fetch()
+                check = self._thread.submit(_checked, capture, self._shutter)
+                self._checks[arguments[0]] = _Check(check, capture.on_camera)
+                while len(self._checks) > MAX_IN_CHECK:
+                    del self._checks[min(self._checks)]
+            case "picture":
+                return self._give(*arguments)
             case "discard":
-                self._camera.discard()
+                # A camera may use a name again; that file's picture isn't on the host's disk yet.
+                later = {file for check in self._checks.values() for file in check.on_camera}
+                self._camera.discard([file for file in self._deletable if file not in later])
         return None
 
-    def _picture(self, capture: Capture) -> CameraPicture:
-        try:
-            content, facts = judge(capture.content, self._exposure, capture.way_out)
-        except CameraFault as fault:
-            extension = raw_extension(capture.content)
-            raws = {**capture.raws, **({} if extension is None else {extension: capture.content})}
-            raise CameraFault(str(fault), is_lasting=fault.is_lasting, raws=raws) from fault
-        with contextlib.suppress(Exception):  # EXIF that can't be extended stays as it is; the metadata has it all
-            software = f"{DISTRIBUTION} {installed_version()}"
-            content = add_exif(content, self._exposure.description, self._began, software)
-        facts |= {
-            "taken_at": self._began.isoformat(),
-            "shutter_closed_at": self._ended.isoformat(),
-            "settings_reported": dict(capture.settings),
-        }
-        return CameraPicture(content, facts, capture.raws)
+    def _give(self, number: int) -> CameraPicture | None:
+        """Return a picture, None while its check goes on."""
+        check = self._checks.get(number)
+        if check is None:
+            raise CameraFault(LOST)
+        if not wait([check.picture], CHECK_WAIT).done:
+            return None
+        del self._checks[number]
+        picture = check.picture.result()
+        self._deletable = check.on_camera
+        return picture
+
+
+def _checked(capture: Capture, shutter: _Shutter) -> CameraPicture:
+    """Return the picture of an exposure. Raises `CameraFault` where it isn't what was asked for."""
+    try:
+        content, facts = judge(capture.content, shutter.exposure, capture.way_out)
+        for raw in capture.raws.values():
+            require_whole_raw(raw)
+    except CameraFault as fault:
+        extension = raw_extension(capture.content)
+        raws = {**capture.raws, **({} if extension is None else {extension: capture.content})}
+        raise CameraFault(str(fault), is_lasting=fault.is_lasting, raws=raws) from fault
+    with contextlib.suppress(Exception):  # EXIF that can't be extended stays as it is; the metadata has it all
+        software = f"{DISTRIBUTION} {installed_version()}"
+        content = add_exif(content, shutter.exposure.description, shutter.began, software)
+    facts |= {
+        "taken_at": shutter.began.isoformat(),
+        "shutter_closed_at": shutter.ended.isoformat(),
+        "settings_reported": dict(capture.settings),
+    }
+    digest = hashlib.sha256(capture.content).hexdigest() if has_capture_time(capture.content) else ""
+    return CameraPicture(content, facts, capture.raws, digest)
 
 
 def main(kind: str, options: str) -> None:
@@ -136,7 +188,7 @@ def _answer(out: BinaryIO, picture: CameraPicture | None) -> None:
     if picture is None:
         _send(out, {}, [])
     else:
-        head = {"facts": picture.facts, "raws": list(picture.raws)}
+        head = {"facts": picture.facts, "raws": list(picture.raws), "digest": picture.digest}
         _send(out, head, [picture.content, *picture.raws.values()])
 
 

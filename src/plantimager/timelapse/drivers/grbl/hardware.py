@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.datasets import disk_space
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.cameras.base import CameraPicture
     from plantimager.timelapse.drivers.gantry.move import Wait
     from plantimager.timelapse.drivers.grbl.rig_options import RigOptions
-    from plantimager.timelapse.scan.cameras import Camera
+    from plantimager.timelapse.drivers.grbl.tries import Tries
 
 RIG_FAULTS: Final = (GantryFault, CameraFault, SwitchFault)
 """Errors of the parts, each worded for the person at the rig."""
@@ -33,45 +33,19 @@ REOPEN_PAUSE: Final = 2.0
 """Seconds before a camera is opened again, which may have left USB for a moment."""
 
 
-@dataclass
-class Tries:
-    """The tries at one picture of a camera, and what went wrong with them."""
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What goes on beside the taking of a picture; by default nothing does."""
 
-    camera: Camera
-    retries: int
-    """How often an exposure is repeated with a camera that stays open, and as often once it was opened again."""
-    description: str = ""
-    """What the picture shows, for its EXIF."""
-    earlier_size: tuple[int, int] | None = None
-    """Pixels of the camera's earlier pictures of the same scan."""
-    faults: list[str] = field(default_factory=list)
-    are_over: bool = False
-    """Whether no further try is left."""
-    _left: int = field(init=False)
-    _was_reopened: bool = False
+    close_shutter: Callable[[], bool] = lambda: False
+    """Called when the shutter is closed; returns whether the arm moves on."""
+    finish_earlier: Callable[[], None] = lambda: None
+    """Finishes the picture before it, whose check has gone on behind this one's exposure and transfer."""
+    is_left: Callable[[], bool] = lambda: False
+    """Whether the camera's next exposure is due, for which this picture is left in its check."""
 
-    def __post_init__(self) -> None:
-        self._left = self.retries
 
-    def note(self, fault: CameraFault, *, is_open: bool) -> bool:
-        """Note a failed try; return whether the camera has to be opened again before the next one.
-
-        A camera that its fault has closed (it hung, or its library crashed) is opened again at once.
-        """
-        self.faults.append(str(fault))
-        if fault.is_lasting:
-            self.are_over = True
-        elif self._left and (is_open or self._was_reopened):
-            self._left -= 1
-        elif not self._was_reopened:
-            self._was_reopened, self._left = True, self.retries
-            return True
-        else:
-            self.are_over = True
-        return False
-
-    def __str__(self) -> str:
-        return f"tried {len(self.faults)} times" if len(self.faults) > 1 else "tried once"
+ALONE: Final = Overlap()
 
 
 class GrblRig:
@@ -127,13 +101,14 @@ class GrblRig:
         tries: Tries,
         monitor: ScanMonitor,
         report: Callable[[str], None],
-        on_closed: Callable[[], bool] = lambda: False,
-    ) -> CameraPicture:
+        overlap: Overlap = ALONE,
+    ) -> CameraPicture | None:
         """Return a picture. Several cameras may take theirs at the same time, on threads.
 
-        ``on_closed`` is called when the shutter is closed. Where it returns True the arm moves on then, so that a
-        transfer that fails is not followed by another try; else the exposure is repeated as often as ``tries`` allows,
-        and ``report`` is called with a sentence each time. It is called after an opening, too.
+        Where ``overlap`` lets the arm move on, a transfer or a check that fails is not followed by another try; else
+        the exposure is repeated as often as ``tries`` allows, and ``report`` is called with a sentence each time. It is
+        called after an opening, too. Where ``overlap`` leaves the picture in its check the result is None, and `finish`
+        returns the picture.
 
         Raises
         ------
@@ -149,7 +124,6 @@ class GrblRig:
             config=json_text.jsonable(dict(tries.camera.config)),
             seconds=self.options.exposure_timeout.total_seconds(),
             description=tries.description,
-            earlier_size=tries.earlier_size,
         )
         checking = f"camera {tries.camera.name}: checking its picture"
         while True:
@@ -160,16 +134,50 @@ class GrblRig:
                         camera.open()
                         report(f"camera {tries.camera.name}: opened again")
                     camera.trigger(exposure, lambda: monitor.cancelled)
-                    moves_on = on_closed()
-                    return camera.fetch(exposure, lambda: monitor.cancelled, lambda: report(checking))
+                    moves_on = overlap.close_shutter()
+                    tries.note_transfer(camera.fetch(exposure, lambda: monitor.cancelled))
+                overlap.finish_earlier()
+                report(checking)
+                return self._checked(tries, monitor, overlap.is_left)
             except CameraFault as fault:
-                if tries.note(fault, is_open=camera.is_open):
+                overlap.finish_earlier()  # before the camera is closed, which may have it still
+                tries.note(fault, is_open=camera.is_open)
+                if tries.reopens:
                     camera.close()
                 if tries.are_over or moves_on or monitor.cancelled:
                     raise
                 report(f"{fault}; the exposure is repeated")
                 if not camera.is_open:
                     monitor.wait(REOPEN_PAUSE)
+
+    def finish(self, tries: Tries, monitor: ScanMonitor) -> CameraPicture:
+        """Return a picture that `take` has left in its check.
+
+        Raises
+        ------
+        CameraFault
+            It failed. The camera is not closed, even where it has to be opened again: it may have another picture.
+        """
+        was_open = self.cameras[tries.camera.name].is_open
+        try:
+            picture = self._checked(tries, monitor)
+        except CameraFault as fault:
+            if was_open:
+                tries.note(fault, is_open=self.cameras[tries.camera.name].is_open)
+            else:  # by the fault of the next exposure, so that it costs none of its own tries
+                tries.faults.append(str(fault))
+            raise
+        assert picture is not None  # noqa: S101 - it isn't left again; this informs mypy
+        return picture
+
+    def _checked(
+        self, tries: Tries, monitor: ScanMonitor, is_left: Callable[[], bool] = lambda: False
+    ) -> CameraPicture | None:
+        with naming_camera(tries.camera.name):
+            picture = self.cameras[tries.camera.name].picture(tries.number, lambda: monitor.cancelled, is_left)
+            if picture is not None:
+                tries.compare_with_earlier(picture)
+        return picture
 
     def require_free_space(self, datasets: Path) -> None:
         """Raise OSError where the disk of ``datasets`` has less left than the options keep free."""

@@ -10,7 +10,8 @@ from plantimager.timelapse.drivers.base import Part
 from plantimager.timelapse.drivers.gantry.gantry_faults import Stopped
 from plantimager.timelapse.drivers.gantry.motion import format_position
 from plantimager.timelapse.drivers.gantry.move import wait_without_stop
-from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, Tries
+from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS
+from plantimager.timelapse.drivers.grbl.tries import Tries
 from plantimager.timelapse.drivers.manual_control import ManualControl, require_within_reach
 from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.lights import Role
@@ -123,4 +124,6 @@ def _try_camera(rig: GrblRig, camera: Camera, monitor: ScanMonitor) -> str:
 def _take(rig: GrblRig, camera: Camera, monitor: ScanMonitor) -> CameraPicture:
     """Return a picture, which stays on the camera too: nobody knows yet whether it reaches a disk."""
     tries = Tries(camera, rig.options.exposure_retries)
-    return rig.take(tries, monitor, lambda words: monitor.progress(0, 1, words))
+    picture = rig.take(tries, monitor, lambda words: monitor.progress(0, 1, words))
+    assert picture is not None  # noqa: S101 - it isn't left in its check; this informs mypy
+    return picture

@@ -2,23 +2,27 @@
 
 Only moving, settling and open shutters exclude each other. The arm moves on as soon as every shutter is closed; the
 transfer of the pictures, their check and their writing go on behind it, in a thread for each camera. Before the next
-exposure all pictures of the position before are on disk, or their faults known: then the arm goes back to that position
-for those that failed.
+exposure all pictures of the position before are transferred. A check that isn't over by then goes on behind that
+exposure and its transfer, and no further: of each camera one picture at most is left so. Where one has failed, all
+others are finished, and the arm goes back to its position.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture
 from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault, Stopped
 from plantimager.timelapse.drivers.gantry.motion import normalized_angle
-from plantimager.timelapse.drivers.grbl.hardware import Tries
+from plantimager.timelapse.drivers.grbl.hardware import Overlap
+from plantimager.timelapse.drivers.grbl.tries import Tries
 from plantimager.timelapse.scan.pose import HOME, Pose
 from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
@@ -26,7 +30,7 @@ from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.errors import ScanCancelled, ScanFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from plantimager.timelapse.datasets.attempt import Attempt
@@ -54,6 +58,8 @@ class _Shot:
     """Whether the arm leaves when the shutter is closed; not where the exposure is repeated."""
     closed: threading.Event = field(default_factory=threading.Event)
     """Set when the arm may move on."""
+    next_is_due: threading.Event = field(default_factory=threading.Event)
+    """Set when the arm stands at the next position; then the check goes on behind the next exposure."""
     fault: CameraFault | None = None
     """Why it wasn't taken. Set before `closed` where the shutter didn't close."""
     finished: Future[None] = field(default_factory=Future)
@@ -76,6 +82,7 @@ class _Shot:
         """Begin again, where the arm came back to; it waits for the picture this time."""
         self.reached, self.may_move_on, self.fault = reached, False, None
         self.closed.clear()
+        self.next_is_due.clear()
 
 
 class PathScan:
@@ -84,10 +91,12 @@ class PathScan:
     def __init__(self, rig: GrblRig, monitor: ScanMonitor, layout: PlantDbLayout, attempt: Attempt) -> None:
         """Add pictures to the ``layout`` of an attempt, whose directory has the raw files, too."""
         self._rig, self._monitor = rig, monitor
-        self._layout, self._request, self._directory = layout, attempt.request, attempt.directory
+        self._layout, self._attempt = layout, attempt
         self._total = 0
-        self._sizes: dict[str, tuple[int, int]] = {}
-        """Of the last picture of each camera."""
+        self._left: dict[str, _Shot] = {}
+        """The picture of each camera whose check goes on behind the next exposure."""
+        self._kept: dict[str, CameraPicture] = {}
+        """The last picture of each camera, without its content."""
         self._rotations: dict[str, int] = {}
         """Degrees by which each camera turns its pictures."""
         self._turns: list[str] = []
@@ -108,22 +117,25 @@ class PathScan:
     def run(self, poses: Sequence[Pose], cameras: Sequence[Camera]) -> None:
         """Add all pictures to the layout, as long as the disk has enough left."""
         asked, self._total = HOME, len(poses) * len(cameras)
-        in_flight: Sequence[_Shot] = ()
+        in_flight: Sequence[_Shot] = []
         with ThreadPoolExecutor(max_workers=len(cameras), thread_name_prefix="camera") as pool:
             for number, pose in enumerate(poses):
                 asked = pose.completed_from(asked)
                 reached = self._stand_at(pose, asked)
+                for shot in in_flight:
+                    shot.next_is_due.set()
                 if self._collect(pool, in_flight):
                     reached = self._stand_at(pose, asked)
-                in_flight = [_Shot(number, reached, self._tries(camera, number, reached)) for camera in cameras]
-                self._expose(pool, in_flight)
-                if any(shot.fault for shot in in_flight):  # the arm still stands there
+                shots = [_Shot(number, reached, self._tries(camera, number, reached)) for camera in cameras]
+                in_flight = [*self._left.values(), *shots]
+                self._expose(pool, shots)
+                if any(shot.fault for shot in shots):  # the arm still stands there
                     self._collect(pool, in_flight)
             self._collect(pool, in_flight)
 
     def _tries(self, camera: Camera, number: int, reached: Pose) -> Tries:
-        description = describe_picture(self._request, camera, number, reached)
-        return Tries(camera, self._rig.options.exposure_retries, description, self._sizes.get(camera.name))
+        description = describe_picture(self._attempt.request, camera, number, reached)
+        return Tries(camera, self._rig.options.exposure_retries, description, self._kept)
 
     def _stand_at(self, pose: Pose, asked: Pose) -> Pose:
         """Go to a pose and come to rest; return what was reached, with z and tilt as ``asked``: the arm has neither."""
@@ -146,24 +158,35 @@ class PathScan:
             shot.closed.wait()
 
     def _collect(self, pool: ThreadPoolExecutor, shots: Sequence[_Shot]) -> bool:
-        """Wait for the pictures in flight, and repeat those that failed; return whether the arm went back for them."""
-        failed = self._wait_for(shots)
-        if not failed:
+        """Wait until every camera is free, and repeat what failed; return whether the arm went back for that."""
+        for shot in shots:
+            shot.finished.result()
+        if not any(shot.fault for shot in shots):
             return False
+        for name in [*self._left]:
+            self._finish_left(name)
+        for number, of_position in itertools.groupby(self._failed(shots), lambda shot: shot.number):
+            self._repeat(pool, number, [*of_position])
+        return True
+
+    def _repeat(self, pool: ThreadPoolExecutor, number: int, failed: Sequence[_Shot]) -> None:
+        """Go back to a position, and take pictures of it again."""
+        for shot in failed:
+            if shot.tries.reopens:
+                self._rig.cameras[shot.tries.camera.name].close()
         # A stall is counted from the last report: the way, the reopening and each exposure may last long.
-        self._report(f"{failed[0].fault}; going back to position {failed[0].number + 1}")
+        self._report(f"{failed[0].fault}; going back to position {number + 1}")
         reached = self._stand_at(failed[0].reached, failed[0].reached)
-        self._report(f"back at position {failed[0].number + 1}")
+        self._report(f"back at position {number + 1}")
         for shot in failed:
             shot.repeat(reached)
         self._expose(pool, failed)
-        self._wait_for(failed)
-        return True
-
-    def _wait_for(self, shots: Sequence[_Shot]) -> Sequence[_Shot]:
-        """Wait until shots are finished; return those that have to be repeated."""
-        for shot in shots:
+        for shot in failed:
             shot.finished.result()
+        self._failed(failed)
+
+    def _failed(self, shots: Sequence[_Shot]) -> Sequence[_Shot]:
+        """Return the shots that have to be repeated, by their positions."""
         failed = [shot for shot in shots if shot.fault is not None]
         if failed and self._monitor.cancelled:
             raise ScanCancelled(f"cancelled in an exposure ({'; '.join(str(shot.fault) for shot in failed)})")
@@ -175,12 +198,15 @@ class PathScan:
     # --- on the thread of a camera --------------------------------------------------------------------
 
     def _take(self, shot: _Shot) -> None:
+        name = shot.tries.camera.name
+        overlap = Overlap(lambda: self._close(shot), lambda: self._finish_left(name), shot.next_is_due.is_set)
         try:
-            picture = self._rig.take(shot.tries, self._monitor, self._report, lambda: self._close(shot))
-            self._keep(shot, picture)
-        except CameraFault as fault:
-            shot.fail(fault)
-            self._keep_raws(shot, fault.raws)
+            with self._failing(shot):
+                picture = self._rig.take(shot.tries, self._monitor, self._report, overlap)
+                if picture is None:
+                    self._left[name] = shot
+                else:
+                    self._keep(shot, picture)
         finally:
             shot.closed.set()
 
@@ -189,18 +215,34 @@ class PathScan:
         self._report(f"camera {shot.tries.camera.name}: transferring position {shot.number + 1}")
         return shot.close_shutter()
 
+    def _finish_left(self, name: str) -> None:
+        """Finish the picture of a camera that was left in its check, if there is one."""
+        shot = self._left.pop(name, None)
+        if shot is not None:
+            with self._failing(shot):
+                self._keep(shot, self._rig.finish(shot.tries, self._monitor))
+
+    @contextlib.contextmanager
+    def _failing(self, shot: _Shot) -> Iterator[None]:
+        """Have a shot fail by the fault of its camera, which may have left raw files."""
+        try:
+            yield
+        except CameraFault as fault:
+            shot.fail(fault)
+            self._keep_raws(shot, fault.raws)
+
     def _keep(self, shot: _Shot, picture: CameraPicture) -> None:
         """Write a picture and its raw files, and only then let the camera delete them."""
-        self._rig.require_free_space(self._request.dataset_dir.parent)
+        self._rig.require_free_space(self._attempt.request.dataset_dir.parent)
         camera = self._rig.cameras[shot.tries.camera.name]
         path = self._layout.add(
             shot.tries.camera, shot.number, shot.reached, picture.content, self._facts(shot, picture)
         )
         written = [path, *self._keep_raws(shot, picture.raws)]
         if KINDS[camera.options.kind].keeps_files:
-            _make_durable(written, self._directory)
+            _make_durable(written, self._attempt.directory)
             camera.discard()
-        self._sizes[shot.tries.camera.name] = tuple(picture.facts["size"])
+        self._kept[shot.tries.camera.name] = replace(picture, content=b"", raws={})
         self._note_rotation(shot, picture.facts["rotation"])
         self._faults += shot.tries.faults
         self._report(f"picture {self._layout.pictures} of {self._total}")
@@ -216,7 +258,7 @@ class PathScan:
 
     def _keep_raws(self, shot: _Shot, raws: Mapping[str, bytes]) -> Sequence[Path]:
         """Write the raw files of a picture, or of an exposure that left no other: nobody else may have them."""
-        directory = self._directory / RAW
+        directory = self._attempt.directory / RAW
         paths = [directory / f"{shot.tries.camera.name}-{shot.number:05d}.{extension}" for extension in raws]
         for path, content in zip(paths, raws.values(), strict=True):
             directory.mkdir(exist_ok=True)
@@ -229,7 +271,7 @@ class PathScan:
             **picture.facts,
             **without_secrets(asked),
             "arm_pose": list(shot.reached),
-            "attempt": self._request.attempt,
+            "attempt": self._attempt.request.attempt,
             "retries": len(shot.tries.faults),
         }
         return {"timelapsed": ours}

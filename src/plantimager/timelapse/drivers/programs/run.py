@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramFault, ProgramMissing, find_program
-from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, descendants_of, list_processes
+from plantimager.timelapse.drivers.programs.processes import DESCENDANTS
 from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def run_program(
     ProgramFault
         It can't be started, or can't even be killed.
     """
-    command = [*_signalled_at_our_death(), find_program(argv[0]), *argv[1:]]
+    command = [*_left_to_oom_killer(), *_signalled_at_our_death(), find_program(argv[0]), *argv[1:]]
     # A file and not a pipe, so that nobody waits for the program to read it. In memory: no disk may be writable.
     try:
         with os.fdopen(os.memfd_create("stdin"), "w+b") as file:
@@ -136,25 +136,28 @@ def run_program(
 def leave_to_oom_killer(pid: int) -> None:
     """Take from a process the protection from the OOM killer that the daemon has and it has inherited.
 
-    A program that takes all memory is to be ended itself, and not the rest of the host. So is what it has started in
-    the meantime, which has the protection from it. A start that is under way is seen by the second look at the latest.
+    A program that takes all memory is to be ended itself, and not the rest of the host.
     """
-    with contextlib.suppress(OSError, ValueError):
-        if int(OOM_SCORE.read_text()) < 0:
-            found, looks_in_vain = {pid}, 0
-            while looks_in_vain < 2:
-                for each in found:
-                    with contextlib.suppress(OSError):  # it has ended
-                        Path(f"/proc/{each}/oom_score_adj").write_text("0")
-                children = descendants_of({pid}, list_processes())
-                found = {child.pid for child in children if _is_protected(child.pid)}
-                looks_in_vain = 0 if found else looks_in_vain + 1
+    if _is_protected():
+        with contextlib.suppress(OSError):  # it has ended
+            Path(f"/proc/{pid}/oom_score_adj").write_text("0")
 
 
-def _is_protected(pid: int) -> bool:
+def _is_protected() -> bool:
     with contextlib.suppress(OSError, ValueError):
-        return int(Path(f"/proc/{pid}/oom_score_adj").read_text()) < 0
+        return int(OOM_SCORE.read_text()) < 0
     return False
+
+
+def _left_to_oom_killer() -> Sequence[str]:
+    """Return the words before a program that take the protection from it before it can start another; none if none do.
+
+    What it starts has the protection from it, and a start that is under way can't be seen from outside.
+    """
+    with contextlib.suppress(ProgramMissing):
+        if _is_protected():
+            return _if_usable(find_program("choom"), "-n", "0", "--")
+    return ()
 
 
 def _signalled_at_our_death() -> Sequence[str]:
@@ -169,16 +172,16 @@ def _signalled_at_our_death() -> Sequence[str]:
 
 
 @cache
-def _if_usable(setpriv: str, *options: str) -> Sequence[str]:
-    """Return a command if it can start another program in this process's sandbox.
+def _if_usable(program: str, *options: str) -> Sequence[str]:
+    """Return a command of util-linux if it can start another program in this process's sandbox.
 
     setpriv reads the capabilities even where it changes none, which a system call filter may refuse; and that of
     busybox doesn't know the option.
     """
-    command = (setpriv, *options)
+    command = (program, *options)
     try:
         trial = subprocess.run(
-            [*command, setpriv, "--version"], env={}, capture_output=True, timeout=KILL_TIMEOUT, check=False
+            [*command, program, "--version"], env={}, capture_output=True, timeout=KILL_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()
