@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.channel.control_request import MAX_ANSWER_BYTES, Answer, read_answer
-from plantimager.timelapse.channel.message import MAX_ANSWER_LINE_BYTES, MessageReader, encode_message
+from plantimager.timelapse.channel.message import CHUNK_BYTES, MAX_ANSWER_LINE_BYTES, MessageReader, encode_message
 from plantimager.timelapse.channel.peer import peer_of
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE, TimelapsedError
 
@@ -28,7 +28,6 @@ DECISION_SECONDS: Final = 60.0
 """Time for it to decide on a change: longer than the limits together of what it may wait for, a driver and disks."""
 JUDGEMENT_SECONDS: Final = 150.0
 """Time for it to judge: it imports libraries (30 s), runs apprise (60 s), asks a driver and disks, each for 10 s."""
-CHUNK_BYTES: Final = 2**16
 
 
 class Server(StrEnum):

@@ -24,7 +24,7 @@ from plantimager.timelapse.channel.control_request import (
     read_request,
     refusal_of,
 )
-from plantimager.timelapse.channel.message import MessageFaulty, MessageReader
+from plantimager.timelapse.channel.message import CHUNK_BYTES, MessageFaulty, MessageReader
 from plantimager.timelapse.channel.peer import look_up_user, peer_of
 from plantimager.timelapse.channel.served_client import MAX_CLIENTS, Access, ServedClient, why_refused
 from plantimager.timelapse.support.durable import make_private_directory
@@ -40,7 +40,6 @@ ANSWER_SECONDS: Final = 30.0
 """For a client to read its answer."""
 MAX_KEPT_BYTES: Final = 4 * MAX_REQUEST_BYTES
 """Of all the requests that are on their way at a time."""
-CHUNK_BYTES: Final = 2**16
 REST_SECONDS: Final = 0.1
 
 

@@ -25,6 +25,8 @@ MAX_REQUEST_LINE_BYTES: Final = 2**16
 MAX_ANSWER_LINE_BYTES: Final = 2**20
 """That of an answer may hold the live status, or the faults of many definitions."""
 MAX_FILES: Final = 64
+CHUNK_BYTES: Final = 2**16
+"""Read from the socket at a time, and written to it."""
 
 
 class MessageFaulty(TimelapsedError):

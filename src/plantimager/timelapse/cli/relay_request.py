@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.channel.control_request import Answer
     from plantimager.timelapse.cli.session import Session
 
-LOOK_SECONDS: Final = 1.0
+RELAY_SECONDS: Final = 1.0
 """For the relay to say how it is, where that is one line of many."""
 
 
@@ -86,7 +86,7 @@ def look_at_relay(session: Session) -> RelayLook:
     """Ask the relay once, and read its files where it says nothing."""
     now, directory = session.clock.now(), session.places.relay_state
     with suppress(TimelapsedError, OSError):
-        status = relay_status(session, LOOK_SECONDS)
+        status = relay_status(session, RELAY_SECONDS)
         return RelayLook(status, True, (*describe_status(status, now), *map(one_line, status.removed)))
     with acting_as_owner(directory):
         runs = running_daemon(relay_status_path(directory)) is not None
