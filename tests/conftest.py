@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -24,10 +25,11 @@ OF_THE_MACHINE = (
 )
 """Variables that the program reads, and that a shell or a service manager around this run may have set."""
 
-# A machine under load is slow; how slow is not what these tests are about.
+# A machine under load is slow; how slow is not what these tests are about. `tests/run unit` names "quick".
 hypothesis.settings.register_profile(
     "timelapsed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("timelapsed"), max_examples=25)
 hypothesis.settings.load_profile("timelapsed")
 
 
@@ -55,6 +57,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("timelapsed")
     group.addoption(STRICT, action="store_true", help="a skipped test is a failure")
     group.addoption(ALLOWED, action="append", default=[], metavar="WORD", help="unless its reason has this word")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of tests out of what the garbage collector looks through again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import email
 import email.policy
 import queue
-import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from aiosmtpd.controller import Controller
 from http_receiver import PATIENCE, HttpReceiver, Received
+from plantdb_server import free_port
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -32,9 +32,8 @@ class MailServer:
 
     def __init__(self) -> None:
         self.mails: queue.Queue[Mail] = queue.Queue()
-        with socket.create_server(("127.0.0.1", 0)) as free:  # the controller can't say which port it was given
-            port = free.getsockname()[1]
-        self._controller = Controller(self, hostname="127.0.0.1", port=port)
+        # The controller can't say which port it was given.
+        self._controller = Controller(self, hostname="127.0.0.1", port=free_port())
 
     async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:  # noqa: N802 - its protocol
         """Take a mail."""

@@ -10,6 +10,7 @@ import contextlib
 import importlib.abc
 import importlib.machinery
 import os
+import random
 import re
 import signal
 import socket
@@ -111,10 +112,15 @@ class PlantDbServer:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nobody listens on, below those that the kernel gives to connections.
+
+    One of theirs may be taken before the server listens, or while it is off: by a client of another test, or by one of
+    this server, which is then connected to itself.
+    """
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.SystemRandom().randrange(10_000, 32_000)))
+            return probe.getsockname()[1]
 
 
 class KillableServer(Protocol):

@@ -32,7 +32,7 @@ def test_what_the_disk_refused_is_raised_though_the_report_broke_the_sync_off(tm
             raise OSError(errno.EIO, "Input/output error")
 
     def break_off(_):
-        assert has_failed.wait(10)
+        assert has_failed.wait(60)
         raise ScanCancelled("the rig is needed")
 
     monkeypatch.setattr(syncing.os, "fsync", fsync)

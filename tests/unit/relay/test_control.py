@@ -18,7 +18,6 @@ from plantimager.timelapse.channel.relay_status import SinkStatus, TargetStatus
 from plantimager.timelapse.drivers.programs import environment
 from plantimager.timelapse.relay import control
 from plantimager.timelapse.relay.control import RelayControl
-from plantimager.timelapse.relay.own_check import check_sinks
 from plantimager.timelapse.relay.trial_sender import MAX_TRIALS, Trials
 from plantimager.timelapse.settings import places as places_module
 from plantimager.timelapse.settings.places import Places
@@ -126,24 +125,6 @@ def test_what_a_new_configuration_lacks_is_told_by_the_relay_itself(relay, tmp_p
     config.write_text('[relay.heartbeat]\nurl = "https://hc-ping.com/a"\n')
     assert ask(relay, "check").details["notes"] == []
     assert relay.journal == []
-
-
-def test_checks_leave_no_file_open(relay, tmp_path, monkeypatch):
-    """A page that asks again and again costs the relay nothing that lasts."""
-    config = tmp_path / "timelapsed.toml"
-    monkeypatch.setattr(Places, "find_config", lambda _: config)
-    (tmp_path / "urls").write_text("ntfys://ntfy.sh/topic\n")
-    (tmp_path / "urls").chmod(0o600)
-    tables = (
-        '[relay.heartbeat]\nurl = "https://hc-ping.com/a"\n',
-        f'[relay.metrics]\ndirectory = "{tmp_path}"\n[relay.notify]\nurls_file = "{tmp_path}/urls"\n',
-    )
-    config.write_text("".join(tables))
-    assert [*check_sinks(relay.places, relay.clock)] == []
-    before = len([*Path("/proc/self/fd").iterdir()])
-    for _ in range(10):
-        assert [*check_sinks(relay.places, relay.clock)] == []
-    assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 def test_targets_and_sinks_are_shown(relay):

@@ -11,6 +11,7 @@ from plantimager.timelapse.relay.deliver_sink import BETWEEN_STATUS, FIRST_WAIT,
 from plantimager.timelapse.relay.delivery import Delivered, Unreachable
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import StoreView
+from plantimager.timelapse.relay.taken_scans import TakenScans
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock
 
@@ -84,6 +85,7 @@ def test_after_a_month_without_a_network_all_of_it_arrives_in_order(tmp_path, mo
     """A scan an hour goes on meanwhile; the first try after it is ten minutes later at most."""
     clock, tries, arrived = SetClock(), [], []
     sink, host = sink_to(tmp_path, None, clock)
+    scans = taken_scans(MONTH // 3600 + 1).scans
 
     def deliver(shipment):
         tries.append(clock.at)
@@ -96,7 +98,7 @@ def test_after_a_month_without_a_network_all_of_it_arrives_in_order(tmp_path, mo
     def sleep(_, seconds):
         before, clock.at = clock.at, clock.at + seconds
         if before // 3600 != clock.at // 3600:
-            sink.update(StoreView(taken_scans(1 + int(clock.at // 3600))))
+            sink.update(StoreView(TakenScans(scans[: 1 + int(clock.at // 3600)])))
 
     monkeypatch.setattr(sink._delivery, "deliver", deliver)
     monkeypatch.setattr(sink._latest, "wait_until", sleep)

@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 
 import msgspec
 import pytest
@@ -27,12 +26,22 @@ from stores import read, scan, store_of
 SLOTS = AHEAD[:6]
 
 
+class HeldClock(SystemClock):
+    """A clock that goes on only as a test says, from when it sets it."""
+
+    at = None
+
+    def monotonic(self):
+        return super().monotonic() if self.at is None else self.at
+
+
 class World:
     """A sink whose relay sees the store again and again."""
 
     def __init__(self, tmp_path):
         self.stop, self.datasets = threading.Event(), tmp_path / "datasets"
-        host = SinkHost(lambda _: self.datasets, SystemClock(), self.stop, lambda: None)
+        self.clock = HeldClock()
+        host = SinkHost(lambda _: self.datasets, self.clock, self.stop, lambda: None)
         self.sink = LookSink(LookSettings(night=False), Ledger(tmp_path / "looked"), host)
         self.thread = threading.Thread(target=self.sink.run, daemon=True)
         self.stored = None
@@ -57,7 +66,7 @@ class World:
             self.see()
             return until()
 
-        wait_until(holds, within=20, what=what)
+        wait_until(holds, within=60, what=what)
 
     def looked(self, n_scans):
         words = f"pictures of {n_scans} scan{'s' * (n_scans != 1)} looked at"
@@ -76,7 +85,7 @@ def world(tmp_path, monkeypatch):
     world.stop.set()
     world.sink.wake()
     if world.thread.ident:
-        world.thread.join(10)
+        world.thread.join(60)
     assert not world.thread.is_alive()
 
 
@@ -100,7 +109,7 @@ def test_datasets_that_are_gone_are_looked_for_together(world, monkeypatch):
 
     def read_receipt(*arguments):
         tries.append(len(looks))
-        time.sleep(0.005)
+        world.clock.at += 0.005
         return right(*arguments)
 
     def look(*arguments):
@@ -110,8 +119,10 @@ def test_datasets_that_are_gone_are_looked_for_together(world, monkeypatch):
     monkeypatch.setattr(look_sink, "read_receipt_of", read_receipt)
     monkeypatch.setattr(LookSink, "_look", look)
     world.have(6)
-    monkeypatch.setattr(look_sink, "AGAIN", 2.0)  # a busy machine takes its time from one to the next
-    world.looks(lambda: len(tries) >= 12, "two tries of each")
+    world.clock.at = 0.0
+    world.looks(lambda: len(world.sink._postponed) == 6, "a try of each")
+    world.clock.at = 0.005 + look_sink.AGAIN  # when the first is due
+    world.looks(lambda: len(tries) == 12, "another of each")
     assert [tries.count(look) for look in (1, 2)] == [6, 6]
 
 

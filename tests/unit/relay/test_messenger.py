@@ -51,12 +51,3 @@ def test_a_message_names_the_rig_and_its_computer(tmp_path, monkeypatch, rig, co
     """Two computers may have a rig of one name each."""
     monkeypatch.setattr(platform, "node", lambda: computer)
     assert _rig_name(find_places({"HOME": str(tmp_path)}, rig=rig)) == called
-
-
-@pytest.mark.parametrize("text", ["\ufeffjson://127.0.0.1/\r\n", "\n# ours\n\n  json://127.0.0.1/  \n\n"])
-def test_a_list_of_services_may_come_from_any_editor(tmp_path, text):
-    """Its ends of lines, its mark of UTF-8, and empty lines are no part of an address."""
-    urls = tmp_path / "urls"
-    urls.write_bytes(text.encode())
-    urls.chmod(0o600)
-    assert [service.url for service in find_services(urls, {})] == ["json://127.0.0.1/"]

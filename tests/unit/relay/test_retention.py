@@ -277,7 +277,7 @@ def test_a_polite_target_is_not_asked_during_a_scan(world):
     assert thread.is_alive()
     assert world.here() == [0, 1, 2]
     world.host.stop.set()
-    thread.join(10)
+    thread.join(60)
     assert (world.here(), lab.n_asked) == ([0, 1, 2], 0)
 
 
@@ -490,7 +490,7 @@ def test_a_directory_that_may_not_be_written_is_said_with_what_to_do(world, said
         thread.join(0.05)
     world.host.stop.set()
     sink.wake()
-    thread.join(10)
+    thread.join(60)
     assert said[0][0] == "datasets_kept"
     assert "Read-only file system; see systemd/examples/retention.conf" in said[0][1]
     assert world.here() == [0, 1, 2]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 START_TIME: Final = timedelta(minutes=5)
 """From the boot of the machine to the start of its daemon, at most; one that is started later was not enabled."""
 
-READ_TIMEOUT: Final = timedelta(seconds=3)
+ARCHIVE_TIMEOUT: Final = timedelta(seconds=3)
 """For the archive: the daemon is ready by then, and a slot may be due."""
 
 
@@ -101,5 +101,5 @@ class PreviousRun:
             return found
 
         with suppress(DiskStalled):
-            return read_within(READ_TIMEOUT, read)
+            return read_within(ARCHIVE_TIMEOUT, read)
         return {}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.store_view import StoreView
     from plantimager.timelapse.relay.timed_sink import NextLook
 
-LONGEST_WAIT: Final = 60.0
+BETWEEN_FILES: Final = 60.0
 """Seconds between two files where nothing happens: the disk fills, and the file's age shows that the relay is alive."""
 DISK_SECONDS: Final = 4.0
 """For the datasets' directory to answer; it may be another computer's. The relay's stop waits a little longer."""
@@ -47,7 +47,7 @@ WORLD_READABLE: Final = 0o644
 class MetricsSink(TimedSink):
     """Writes the metrics of one rig."""
 
-    failed_wait = LONGEST_WAIT
+    failed_wait = BETWEEN_FILES
 
     def __init__(self, rig: str, directory: Path, watch: ScheduleWatch, host: SinkHost, rules: DiskRules) -> None:
         super().__init__("metrics", host)
@@ -75,7 +75,7 @@ class MetricsSink(TimedSink):
             self._show(trouble)
         else:
             self._show("")
-        return None, LONGEST_WAIT
+        return None, BETWEEN_FILES
 
     def _show(self, trouble: str) -> None:
         """Give the status a new value where that says something new: the relay looks again after each."""

@@ -39,7 +39,7 @@ SCRATCH: Final = "receipt-"
 NOT_HASHED: Final = re.compile(r"hashes could not be checked|not using a hash")
 _NO_HASHES: Final = re.compile(r"not using a hash")
 
-USUAL: Final = {
+USUAL_FAULTS: Final = {
     re.compile(pattern, re.IGNORECASE): words
     for pattern, words in {
         "no such host|name resolution": "no address is found for the server's name",
@@ -236,7 +236,7 @@ class Rclone:
         """
         self._learn_secrets()
         words = self._without_secrets(message.words)
-        kind = next((f"{usual}; " for pattern, usual in USUAL.items() if pattern.search(words)), "")
+        kind = next((f"{usual}; " for pattern, usual in USUAL_FAULTS.items() if pattern.search(words)), "")
         return f"{kind}rclone: {self._without_secrets(str(message))[:MAX_WORDS]}"
 
     def _learn_secrets(self) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.places import Places
     from plantimager.timelapse.systemd.notifier import Notifier
 
-LONGEST_WAIT: Final = 90.0
+BETWEEN_LOOKS: Final = 90.0
 """Seconds between two looks, for what no watch sees: a directory that isn't there yet, a daemon that is dead but still
 has a process, what a daemon says beside its store where it can't write there."""
 STOP_TIMEOUT: Final = 5.0
@@ -77,7 +77,7 @@ class Relay:
 
     def _serve(self, sinks: Sequence[Sink]) -> None:
         interval = self._notifier.watchdog_interval
-        timeout = LONGEST_WAIT if interval is None else min(LONGEST_WAIT, interval.total_seconds() / 2)
+        timeout = BETWEEN_LOOKS if interval is None else min(BETWEEN_LOOKS, interval.total_seconds() / 2)
         ready = False
         while not self._stop.is_set():
             directories = self._directories()

@@ -40,7 +40,7 @@ NEAR: Final = 3
 """Steps before and after that count as the same hour: an hour of summer time, and a lamp's timer that isn't exact."""
 LAST_DAYS: Final = 3
 """Days with pictures of an hour that say what is usual then."""
-USUAL: Final = 2
+USUAL_DAYS: Final = 2
 """Days of them on which pictures were so: it is how things are by now."""
 A_WEEK: Final = 7
 """What was so as many days ago is no news: lights of working days."""
@@ -252,7 +252,7 @@ class _Series:
             return True
         last = [days[ago] for ago in sorted(days)[:LAST_DAYS]]
         was_lit = any(looks >= _LIT and look not in looks for looks in last)
-        return (was_lit or is_unlit or look == Verdict.BLURRED) and sum(look in looks for looks in last) < USUAL
+        return (was_lit or is_unlit or look == Verdict.BLURRED) and sum(look in looks for looks in last) < USUAL_DAYS
 
     def _is_news(self, look: str, days: Mapping[int, set[str]], *, is_unlit: bool) -> bool:
         """Whether a picture may be the first of a doubt: not where the same hour was so a day or a week before."""

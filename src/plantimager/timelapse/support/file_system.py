@@ -8,6 +8,7 @@ import pwd
 import re
 import stat
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -130,6 +131,7 @@ class Mount(NamedTuple):
     """Those of the file system."""
 
 
+@lru_cache(maxsize=1)
 def read_mounts(text: str) -> Sequence[Mount]:
     """Return the mounts in the text of ``/proc/self/mountinfo``; see proc_pid_mountinfo(5)."""
     mounts = []

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, LOST, CameraFault, CameraPicture
 from plantimager.timelapse.drivers.deadline import Deadline
-from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, ProgramExit, leave_to_oom_killer
+from plantimager.timelapse.drivers.programs.processes import POLL_INTERVAL
+from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, MAX_STDERR_KEPT, ProgramExit, leave_to_oom_killer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,12 +41,6 @@ ANSWER_TIMEOUT: Final = timedelta(seconds=10)
 
 MAX_ANSWER_BYTES: Final = 1 << 29
 """Three times picture and raw file of the largest cameras."""
-
-MAX_STDERR_KEPT: Final = 1 << 12
-"""Bytes of stderr that are kept, the last ones."""
-
-POLL_INTERVAL: Final = 100
-"""Milliseconds between two looks at whether a wait has to end."""
 
 _Process = subprocess.Popen[bytes]
 
@@ -243,7 +238,7 @@ class CameraProcess:
         while True:
             if problem := give_up():
                 raise CameraFault(problem)
-            for descriptor, _ in waiting.poll(POLL_INTERVAL):
+            for descriptor, _ in waiting.poll(POLL_INTERVAL * 1000):
                 chunk = os.read(descriptor, 1 << 20)
                 if descriptor == process.stdout.fileno():
                     if chunk:

@@ -27,7 +27,7 @@ ProcessKey: TypeAlias = tuple[int, int]
 """Number and start of a process."""
 
 POLL_INTERVAL: Final = 0.1
-"""Seconds between two looks at whether the time to end has passed."""
+"""Seconds between two looks at whether a wait for a program has to end."""
 
 ROUNDS: Final = 10
 """How often processes to end are searched: one may be started while its parent is being ended."""

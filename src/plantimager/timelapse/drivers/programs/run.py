@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramFault, ProgramMissing, find_program
-from plantimager.timelapse.drivers.programs.processes import DESCENDANTS
+from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, POLL_INTERVAL
 from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     _OnOutput = Callable[[list[bytes]], None]
     _OnChunk = Callable[[bytes], None]
     _Process = subprocess.Popen[bytes]
-
-POLL_INTERVAL: Final = 0.1
-"""Seconds between two looks at whether a running program is to be stopped."""
 
 CHUNK_BYTES: Final = 1 << 16
 """Read at a time."""
