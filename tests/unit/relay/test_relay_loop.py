@@ -35,7 +35,7 @@ def test_what_no_watch_sees_is_seen_soon(tmp_path, monkeypatch, watchdog, longes
 
 def test_a_directory_in_the_place_of_another_is_watched(tmp_path, monkeypatch):
     """As that of a disk that was mounted after the relay's start: what changes there is seen at once."""
-    monkeypatch.setattr(relay, "LONGEST_WAIT", 3600.0)
+    monkeypatch.setattr(relay, "BETWEEN_LOOKS", 3600.0)
     storage, history, looks = tmp_path / "data", tmp_path / "history", []
     storage.mkdir()
     stop, wakeup = threading.Event(), relay.Wakeup()
