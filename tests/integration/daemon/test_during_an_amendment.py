@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import pytest
 from control import ask
 from ctl_host import Host, read_until
 from daemon_process import PATIENCE
-from waiting import wait_until
+from gate import Gate
 
 CONFIGURATION = """\
 driver = "bad"
@@ -25,34 +24,6 @@ gate = "{gate}"
 check = "{check}"
 close = "wait_at_gate"
 """
-
-
-class Gate:
-    """A pipe at which a driver waits from `shut` to `open`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._end = -1
-
-    def shut(self) -> None:
-        """Have the next call of the driver wait here."""
-        os.mkfifo(self.path)
-
-    def wait_for_driver(self) -> None:
-        """Return when a call of the driver waits here; no other one will."""
-        wait_until(self._is_reached, within=PATIENCE, what="the driver is at the gate")
-        self.path.unlink()
-
-    def _is_reached(self) -> bool:
-        try:
-            self._end = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # nobody reads
-            return False
-        return True
-
-    def open(self) -> None:
-        """Let the call go on."""
-        os.close(self._end)
 
 
 @pytest.fixture
@@ -88,7 +59,7 @@ def judging(host, gate, **changes):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=host.environment, text=True, **pipes) as amend:
         try:
-            gate.wait_for_driver()
+            gate.wait_until_reached()
             yield amend
         finally:
             amend.kill()
@@ -180,7 +151,7 @@ def test_answer_of_the_driver_that_comes_during_a_stop_changes_nothing(host, gat
         with judging(host, gate, n_shots=9) as amend:
             at_the_end.shut()  # for the next call
             daemon.send_signal(signal.SIGTERM)
-            at_the_end.wait_for_driver()
+            at_the_end.wait_until_reached()
             gate.open()
             said, refused, code = answer_of(amend)
             at_the_end.open()
