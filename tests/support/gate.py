@@ -17,8 +17,8 @@ WITHIN: Final = 60.0
 class Gate:
     """A pipe that somebody reads to its end, from `shut` to `open`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, within: float = WITHIN) -> None:
+        self.path, self._within = path, within
         self._end = -1
 
     def shut(self) -> None:
@@ -27,7 +27,7 @@ class Gate:
 
     def wait_until_reached(self) -> None:
         """Return when somebody waits here; no other one will."""
-        wait_until(self._is_reached, within=WITHIN, what=f"somebody reads {self.path}")
+        wait_until(self._is_reached, within=self._within, what=f"somebody reads {self.path}")
         self.path.unlink()
 
     def _is_reached(self) -> bool:

@@ -247,20 +247,22 @@ exec /usr/bin/timeout 1 "$@"
 
 def test_relay_that_is_slow_to_become_ready_goes_on_starting_when_the_upgrade_is_over(machine, newer_package):
     """The start is systemd's: it isn't ended with the command that has waited for it, and is of the new version."""
-    gate = Gate(machine.path("/etc/gate"))
+    gate = Gate(machine.path("/etc/gate"), within=INSTALL_WITHIN)
     machine.write(f"{CONFIGURATION}/timelapsed.toml", WITH_METRICS["config"])
-    machine.run("systemctl", "start", RELAY)
+    machine.run("systemctl", "start", RELAY, within=INSTALL_WITHIN)
     before = environments(machine)
     gate.shut()
     machine.write(f"/etc/systemd/system/{RELAY}.d/slow.conf", "[Service]\nExecStartPre=sh -c 'cat < /etc/gate'\n")
     machine.write("/usr/local/bin/timeout", IMPATIENT, mode=0o755)
     done = machine.run(*install_file(machine, newer_package), within=INSTALL_WITHIN)  # apt has a PATH of its own
     assert f"{RELAY}: goes on starting; see: systemctl status {RELAY}\nrestarted: {RELAY}\n" in done.stdout
-    start = machine.show(RELAY, "InvocationID")
     gate.wait_until_reached()
+    start = machine.show(RELAY, "InvocationID")
     assert (machine.show(RELAY, "ActiveState"), machine.run("dpkg", "--audit").stdout) == ("activating", "")
     gate.open()
-    machine.wait_until(lambda: machine.show(RELAY, "ActiveState") == "active", what="the relay is ready")
+    machine.wait_until(
+        lambda: machine.show(RELAY, "ActiveState") == "active", within=INSTALL_WITHIN, what="the relay is ready"
+    )
     assert [machine.show(RELAY, fact) for fact in ("InvocationID", "NRestarts")] == [start, "0"]
     (new,) = environments(machine)
     python = machine.run("cat", f"/proc/{machine.show(RELAY, 'MainPID')}/cmdline").stdout
