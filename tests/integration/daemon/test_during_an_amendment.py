@@ -133,6 +133,7 @@ def test_stop_meanwhile_does_not_wait_for_it(host, gate):
             daemon.send_signal(signal.SIGTERM)
             assert daemon.wait(PATIENCE) == 0
             said, refused, code = answer_of(amend)
+            gate.open()  # nobody is there any more
         assert code == 69
         assert "is amended" not in said
         assert f"the daemon (PID {daemon.pid}) ended before it answered" in refused
