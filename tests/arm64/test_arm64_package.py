@@ -1,6 +1,6 @@
 """The package of arm64, as a Raspberry Pi has it, in an emulated Debian.
 
-It takes half an hour for each release, so the test command runs it only when it is asked for: `tests/run arm64`.
+It takes 5 to 30 minutes for each release, so the test command runs it only when it is asked for: `tests/run arm64`.
 """
 
 from __future__ import annotations

@@ -338,12 +338,13 @@ class Rig:
         RigError
             There was none ``within`` so many seconds.
         """
-        start = f"--after-cursor={after['__CURSOR']}" if after else "--boot"
+        # Not --after-cursor, which in Debian 12 leaves out the first match where the entry itself is none.
+        start = f"--cursor={after['__CURSOR']}" if after else "--boot"
         follow = ["journalctl", "--quiet", "--follow", "--no-tail", "--output=json", start, *matches]
         with self.running(*follow) as journal, expiring(within, journal.kill):
             for line in _lines(journal.stdout):
                 entry: Entry = json.loads(line)
-                if that(entry):
+                if that(entry) and not (after and entry["__CURSOR"] == after["__CURSOR"]):
                     return entry
         raise RigError(f"no journal entry {' '.join(matches)} within {within:g} s")
 

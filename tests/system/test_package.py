@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from container import Rig
 from debian import ADMINISTERED, BOOKWORM, INSTALL_WITHIN, SOURCES, base_root, on_every_release
+from gate import Gate
 from gated_rigs import GatedRig, assert_update_interrupts_no_scan, broken, newer, read_until, start_scanning
 from packages import (
     HOOK,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from debian import Release
 
 UNIT = f"{PACKAGE}.service"
+RELAY = "plant-imager-timelapse-relay.service"
 CONFIGURATION = "/etc/plant-imager3-app"
 TRUST = 'clock = "trust"\n'
 ASK_NODE_EXPORTER = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9100/metrics').read().decode())"
@@ -213,8 +215,8 @@ def stopping_at(call: str) -> str:
     return f'[ "$1" != "{call}" ] || {{ echo here; sleep infinity; }}\n'
 
 
-def test_removal_that_was_killed_is_made_good_by_the_next_installation(machine, package):
-    """What it had stopped runs again, also a rig that isn't enabled."""
+def test_removal_that_was_killed_is_made_good_by_another_installation(machine, package):
+    """What it had stopped runs again, also a rig that isn't enabled; without `--reinstall` apt does nothing."""
     left = GatedRig(machine, "left")
     left.configure()
     left.systemctl("start")
@@ -225,9 +227,50 @@ def test_removal_that_was_killed_is_made_good_by_the_next_installation(machine, 
         read_until(process.stdout, "here")
     assert pids(machine) == {}
     machine.path(HOOK).unlink()
-    machine.run(*install_file(machine, package), within=INSTALL_WITHIN)  # apt does nothing for the same version
+    install = ("apt-get", "--option=DPkg::Lock::Timeout=60", *apt_install(machine, package)[1:])  # dpkg dies just now
+    assert "you must manually run 'dpkg --configure -a'" in machine.run(*install, check=False).stderr
+    machine.run("dpkg", "--configure", "-a", within=INSTALL_WITHIN)
+    assert f"{PACKAGE} is already the newest version" in machine.run(*install, within=INSTALL_WITHIN).stdout
+    assert pids(machine) == {}
+    machine.run(*install, "--reinstall", within=INSTALL_WITHIN)
     assert set(pids(machine)) == before
+    assert machine.run("dpkg", "--audit").stdout == ""
     assert not machine.path(f"/run/{PACKAGE}.stopped").exists()
+
+
+IMPATIENT = """\
+#!/bin/sh
+shift
+"$@" &
+until [ "$(systemctl is-active "$3")" = activating ]; do sleep 0.1; done
+kill $!
+exit 124
+"""
+"""A `timeout` whose time is over as soon as the start of a unit is under way, which ends the command as ever."""
+
+
+def test_relay_that_is_slow_to_become_ready_goes_on_starting_when_the_upgrade_is_over(machine, newer_package):
+    """The start is systemd's: it isn't ended with the command that has waited for it, and is of the new version."""
+    gate = Gate(machine.path("/etc/gate"), within=INSTALL_WITHIN)
+    machine.write(f"{CONFIGURATION}/timelapsed.toml", WITH_METRICS["config"])
+    machine.run("systemctl", "start", RELAY, within=INSTALL_WITHIN)
+    before = environments(machine)
+    gate.shut()
+    machine.write(f"/etc/systemd/system/{RELAY}.d/slow.conf", "[Service]\nExecStartPre=sh -c 'cat < /etc/gate'\n")
+    machine.write("/usr/local/bin/timeout", IMPATIENT, mode=0o755)
+    done = machine.run(*install_file(machine, newer_package), within=INSTALL_WITHIN)  # apt has a PATH of its own
+    assert f"{RELAY}: goes on starting; see: systemctl status {RELAY}\nrestarted: {RELAY}\n" in done.stdout
+    gate.wait_until_reached()
+    start = machine.show(RELAY, "InvocationID")
+    assert (machine.show(RELAY, "ActiveState"), machine.run("dpkg", "--audit").stdout) == ("activating", "")
+    gate.open()
+    machine.wait_until(
+        lambda: machine.show(RELAY, "ActiveState") == "active", within=INSTALL_WITHIN, what="the relay is ready"
+    )
+    assert [machine.show(RELAY, fact) for fact in ("InvocationID", "NRestarts")] == [start, "0"]
+    (new,) = environments(machine)
+    python = machine.run("cat", f"/proc/{machine.show(RELAY, 'MainPID')}/cmdline").stdout
+    assert (new not in before, python.startswith(f"/opt/{PACKAGE}/{new}/bin/")) == (True, True)
 
 
 def test_power_cuts_during_an_upgrade_cost_no_slot(machine, newer_package):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,9 @@ from waiting import expiring
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from container import Entry
 
 DEMO_WITHIN = 120.0
 """Seconds that the demo may take; its timelapse takes half a minute."""
@@ -173,6 +177,55 @@ def test_member_of_the_group_needs_no_sudo(rig, service):
     for command in (["status"], ["cancel", "--yes"]):
         assert_refused(ctl(*command))
     assert service.read()["state"] == "scheduled"
+
+
+def test_member_of_the_group_pauses_resumes_and_amends_in_mid_timelapse(rig, service):
+    """No slot begins in the pause, which a restart keeps; an amendment leaves what was taken. All says by whom."""
+    rig.build("useradd", "--create-home", "--groups", "plant-imager", "ada")
+    for interval in ("1s", "2s"):
+        rig.write(f"/home/ada/{interval}.toml", definition("mine", interval=interval, n_shots=3000))
+    rig.boot()
+
+    def ctl(*arguments: str) -> str:
+        return rig.run("timelapsectl", *arguments, user="ada").stdout
+
+    def next_entry(action: str, after: Entry, that: Callable[[Entry], bool] = bool) -> Entry:
+        return rig.wait_for_entry(f"_SYSTEMD_UNIT={service.unit}", f"ACTION={action}", after=after, that=that)
+
+    ctl("start", "/home/ada/1s.toml")
+    service.wait_for("scan_succeeded", "SLOT=0")
+    assert "mine is paused until timelapsectl resume" in ctl("pause")
+    paused = service.wait_for("paused")
+    assert "paused by ada" in paused["MESSAGE"]
+    next_entry("slot_paused", paused)
+    service.systemctl("restart")
+    resumed = next_entry("resumed", paused)
+    assert "; paused by ada until timelapsectl resume" in resumed["MESSAGE"]
+    next_entry("slot_paused", resumed)
+    assert "paused by ada since" in ctl("status")
+    assert "mine goes on" in ctl("resume")
+    ended = service.wait_for("pause_ended")
+    assert "mine: by ada; next slot " in ended["MESSAGE"]
+    first = next_entry("scan_succeeded", ended)
+    actions = [entry["ACTION"] for entry in rig.journal(f"_SYSTEMD_UNIT={service.unit}")]
+    assert "scan_started" not in actions[actions.index("paused") : actions.index("pause_ended")]
+    skipped = [slot for slot, record in service.records().items() if record["reason"] == "paused"]
+    assert sorted(skipped) == [*range(min(skipped), int(first["SLOT"]))]
+
+    before = service.read()
+    assert "mine is amended: " in ctl("amend", "--yes", "/home/ada/2s.toml")
+    amended = service.wait_for("amended")
+    assert "; by ada, from /home/ada/2s.toml" in amended["MESSAGE"]
+    after, done = service.read(), before["next_idx"]
+    assert (after["schedule_times"][:done], after["scans"][:done]) == (
+        before["schedule_times"][:done],
+        before["scans"][:done],
+    )
+    times = [datetime.fromisoformat(text) for text in after["schedule_times"]]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    new = gaps.index(2) + 1
+    assert (set(gaps[: done - 1]), set(gaps[new:]), times[-1] - times[0]) == ({1}, {2}, timedelta(seconds=2 * 2999))
+    next_entry("scan_succeeded", amended, lambda entry: int(entry["SLOT"]) >= new)
 
 
 def assert_refused(done: subprocess.CompletedProcess[str]) -> None:

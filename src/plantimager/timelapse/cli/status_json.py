@@ -15,7 +15,7 @@ Keys may be added, so ignore those that you don't know. ::
         first_at last_at  the ends of the schedule
         next_slot next_at the next slot to be taken, or the one being taken; in a pause the first one after it, null
                           where a person ends it; null after the last
-        interval_sec      of mode interval
+        interval_sec      of mode interval: that of the last slots; null where the last three have no common one
         warmup_sec standby_threshold_sec grace_sec
         on_scan_failed scan_retries
         pause             null, or {since, who, until} while it is paused; until is null where a person ends it
@@ -57,6 +57,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import asdict
 
 from plantimager.timelapse.domain.pausing import next_to_take, pause_at
+from plantimager.timelapse.domain.schedule import interval_of
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _service(snapshot: StatusSnapshot, service: ServiceState) -> dict[str, Any]:
 def _timelapse(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any]:
     tally, slots, ending = timelapse.tally, timelapse.schedule_times, timelapse.ending
     pause, following = pause_at(timelapse, snapshot.at), next_to_take(timelapse)
-    interval = slots[-1] - slots[-2] if timelapse.mode is TimeLapseMode.INTERVAL and len(slots) > 1 else None
+    interval = interval_of(slots) if timelapse.mode is TimeLapseMode.INTERVAL else None
     return {
         "id": timelapse.id,
         "mode": timelapse.mode.value,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from plantimager.timelapse.domain.durations import MAX_DURATION, format_duration
@@ -156,6 +157,15 @@ def last_slot(first: datetime, every: timedelta, n_shots: int) -> datetime:
     if last >= LATEST:
         raise ValueError(f"the last slot is {_OUT_OF_RANGE}")
     return last
+
+
+def interval_of(slots: Sequence[datetime]) -> timedelta | None:
+    """Return the time between the last slots; ``None`` where the last three have no common one.
+
+    That may be after an amendment: a single new slot is as far from the one before as it happens to be.
+    """
+    gaps = {later - earlier for earlier, later in pairwise(slots[-3:])}
+    return gaps.pop() if len(gaps) == 1 else None
 
 
 def slot_at(moment: datetime, zone: tzinfo | None) -> datetime:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.pausing import describe_pause, pause_at
+from plantimager.timelapse.domain.schedule import interval_of
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState
 from plantimager.timelapse.support.text import format_count
 
@@ -40,9 +41,9 @@ def describe_timelapse(timelapse: TimeLapse) -> str:
 
 def describe_mode(mode: TimeLapseMode, slots: Sequence[datetime]) -> str:
     """Return the mode of a timelapse in words: ``interval, every 30 min``, which is that of the last slots."""
-    words = mode.replace("_", " ")
-    if mode is TimeLapseMode.INTERVAL and len(slots) > 1:
-        words += f", every {format_duration(slots[-1] - slots[-2])}"
+    words, interval = mode.replace("_", " "), interval_of(slots)
+    if mode is TimeLapseMode.INTERVAL and interval is not None:
+        words += f", every {format_duration(interval)}"
     return words
 
 
