@@ -147,5 +147,6 @@ def test_what_was_told_is_on_the_disk_when_the_power_goes(running, machine, disk
     found = disks()
     _, record = found.store(running)
     assert record["status"] == "succeeded"
-    taken = {entry["TIMELAPSE_ID"] for entry in machine.journal("ACTION=scan_succeeded")}
+    told = machine.journal(f"_SYSTEMD_UNIT={running.unit}", "ACTION=scan_succeeded")
+    taken = {entry["TIMELAPSE_ID"] for entry in told}
     assert found.pictures() == {name: [(640, 360)] * 4 for name in taken}

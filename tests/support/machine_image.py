@@ -15,8 +15,8 @@ from host import run_on_host
 if TYPE_CHECKING:
     from container import Rig
 
-DEBS: Final = (*PACKAGES, "udev", "kmod", "initramfs-tools", "linux-image-amd64", "e2fsprogs")
-"""What boots: the kernel with all its modules, and what loads them."""
+DEBS: Final = (*PACKAGES, "udev", "kmod", "initramfs-tools", "linux-image-amd64", "e2fsprogs", "nfs-kernel-server")
+"""What boots: the kernel with all its modules, what loads them, and a file server."""
 
 PROGRAMS: Final = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mkfs.ext4": "e2fsprogs"}
 """Programs of the host, and the Debian packages that have them."""
@@ -34,6 +34,9 @@ UNITS: Final = {
     "StandardOutput=file:/dev/virtio-ports/journal",
 }
 """The services that talk to the host, each through the virtio port of its name."""
+
+SERVER: Final = ("nfs-server.service", "nfs-client.target", "nfs-blkmap.service", "rpcbind.service", "rpcbind.socket")
+"""What a file server and its clients are, which a test starts."""
 
 UNIT: Final = """\
 [Unit]
@@ -71,6 +74,7 @@ def make_bootable(rig: Rig) -> None:
     rig.write(AGENT, Path(machine_agent.__file__).read_text(encoding="utf-8"))
     for name, command in UNITS.items():
         rig.write(f"/etc/systemd/system/host-{name}.service", UNIT.format(name=name, command=command))
+    rig.build("systemctl", "disable", *SERVER)
     rig.build("systemctl", "enable", *(f"host-{name}.service" for name in UNITS))
 
 

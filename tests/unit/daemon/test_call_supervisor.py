@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from simulation import HOUR, MINUTE, SECOND, Behaviour, End, Life, ScriptedDriver
+from simulation import HOUR, MINUTE, SECOND, START, Behaviour, Bounded, End, Life, ScriptedDriver
 
 from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, Call
 from plantimager.timelapse.support.errors import ScanFailed
@@ -84,3 +84,52 @@ def test_prepare_has_the_time_that_its_driver_asks_for(rig, monkeypatch):
     world.live()
     assert world.said("driver_stalled") == []
     assert world.scans_at() == [HOUR]
+
+
+def test_scan_that_is_as_silent_as_its_disk_goes_on_when_the_disk_answers(rig):
+    """A file server that is away holds up the driver, and would hold up the next process, too: neither has failed."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=3 * HOUR, n=2)
+    world.behaviour = lambda request: Behaviour(takes=HOUR, progress=None) if request.index == 0 else Behaviour()
+    world.live(
+        (HOUR + MINUTE, lambda _: world.hangs.add(Bounded.LOOK)),
+        (2 * HOUR - 2 * MINUTE, lambda _: world.hangs.discard(Bounded.LOOK)),
+    )
+    assert world.statuses() == ["succeeded", "succeeded"]
+    assert world.scans() == [(0, 1), (1, 1)]
+    assert not {"driver_stalled", "driver_abandoned"} & {*world.actions()}
+    (said,) = world.said("datasets_out_of_reach")
+    assert "datasets can't be put there: no answer within 5 s" in said
+
+
+def test_cancelled_scan_that_hangs_with_its_disk_is_not_abandoned(rig):
+    """Its time is over; it ends when the disk answers, and the next slot is taken by the same process."""
+    world = rig(stall_timeout=5 * MINUTE, scan_timeout=20 * MINUTE)
+    world.define(every=3 * HOUR, n=2)
+    hung = Behaviour(takes=None, progress=None, stops_in=HOUR)
+    world.behaviour = lambda request: hung if request.index == 0 else Behaviour()
+    life = world.live(
+        (HOUR + MINUTE, lambda _: world.hangs.add(Bounded.LOOK)),
+        (2 * HOUR + 30 * MINUTE, lambda _: world.hangs.discard(Bounded.LOOK)),
+    )
+    assert life.ended is End.IDLE
+    assert world.statuses() == ["failed", "succeeded"]
+    assert world.stored().records[0].error["type"] == "ScanTimedOut"
+    assert "driver_abandoned" not in world.actions()
+
+
+def test_stop_does_not_wait_for_a_disk_that_hangs(rig):
+    """The service ends in the time that it has; the next start asks about the attempt, and takes the slot."""
+    world = rig(stall_timeout=5 * MINUTE)
+    world.define(every=3 * HOUR, n=1, grace=HOUR)
+    hung = Behaviour(takes=None, progress=None, stops_in=None)
+    world.behaviour = lambda request: hung if request.attempt == 1 else Behaviour()
+    world.live(
+        (HOUR + MINUTE, lambda _: world.hangs.add(Bounded.LOOK)),
+        (HOUR + 20 * MINUTE, Life.stop),
+        (HOUR + 25 * MINUTE, Life.kill),
+    )
+    assert world.journal[-1].at - START < HOUR + 25 * MINUTE
+    world.hangs.clear()
+    world.live(off=MINUTE)
+    assert world.statuses() == ["succeeded"]

@@ -161,6 +161,23 @@ def test_requests_left_for_an_earlier_version_are_dropped_and_named(rig):
     assert world.said("request_refused") == [f"{left}: left for an earlier version: start-0a.toml"]
 
 
+def test_store_whose_lock_counts_on_this_machine_alone_is_told_at_each_start_and_in_the_status(
+    rig, tmp_path, monkeypatch
+):
+    """The daemon goes on: as a rule no other machine uses the directory."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("1 0 0:1 / / rw - nfs nas:/roots/rig rw,vers=3,nolock,local_lock=all\n")
+    monkeypatch.setattr(file_system, "MOUNTS", mounts)
+    world, seen = rig(), []
+    world.define(every=HOUR, n=1)
+    world.live((MINUTE, lambda life: seen.extend(read_live(life.world.places.store)["notes"])), (2 * MINUTE, Life.stop))
+    note = (
+        "/ is mounted with nolock: a daemon of another machine could write the same store at the same time; "
+        "mount it with locks (NFS: vers=4.2), or put the storage directory on a disk of this machine"
+    )
+    assert (world.said("store_not_locked"), seen) == ([note], [note])
+
+
 def test_storage_in_memory_is_told_at_each_start_and_in_the_status(rig, tmp_path, monkeypatch):
     """Store and datasets on one overlay are one line."""
     mounts = tmp_path / "mountinfo"

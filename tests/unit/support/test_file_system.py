@@ -16,6 +16,7 @@ from plantimager.timelapse.support.file_system import (
     is_another,
     is_on_same_device,
     is_there,
+    lock_reason,
     memory_reason,
     names_in,
     walk,
@@ -67,6 +68,24 @@ def test_storage_in_memory_is_found(host, mounts, command_line, path, reason):
     assert memory_reason(Path(path)) == reason
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("rw,vers=4.2,proto=tcp,local_lock=none,addr=192.0.2.1", None),
+        ("rw,vers=3,local_lock=posix", None),
+        ("rw,vers=3,nolock,proto=tcp,local_lock=all", "/srv/nas is mounted with nolock"),
+        ("rw,vers=3,local_lock=all", "/srv/nas is mounted with local_lock=all"),
+        ("rw,vers=3,local_lock=flock", "/srv/nas is mounted with local_lock=flock"),
+        ("rw,vers=3.1.1,nobrl", "/srv/nas is mounted with nobrl"),
+    ],
+)
+def test_locks_that_no_other_machine_sees_are_found(host, options, reason):
+    """The kernel names the option by which they are this machine's own; the store's lock is one of flock."""
+    host(ROOT + NFS.replace("rw,vers=4.2", options))
+    assert lock_reason(Path("/srv/nas/store")) == reason
+    assert lock_reason(Path("/var/lib")) is None
+
+
 def test_last_of_several_mounts_on_a_directory_counts():
     """It hides the others, as an automount point is hidden by its disk."""
     mounts = file_system.read_mounts(ROOT + DISK.replace("xfs", "autofs") + DISK)
@@ -98,6 +117,8 @@ def test_network_disk_is_known_by_its_source(host, tmp_path):
         ({"uuid": "a", "fsid": "1"}, {"fsid": "1"}, False),
         ({"uuid": "a", "fsid": "1"}, {"fsid": "2"}, True),
         ({"uuid": "a"}, {"source": "nfs4:nas:/x"}, True),
+        ({"source": "nfs4:nas:/x"}, {"source": "nfs:nas:/x"}, False),
+        ({"source": "nfs4:nas:/x"}, {"source": "nfs4:nas:/y"}, True),
         ({"uuid": "a"}, {}, False),
         ({}, {"uuid": "a"}, False),
     ],

@@ -21,7 +21,7 @@ from plantimager.timelapse.drivers.programs.unmet import CURE, HOMES, find_unmet
 from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, read_config
 from plantimager.timelapse.settings.disk_plan import DiskOutlook
 from plantimager.timelapse.settings.finding import Finding
-from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
+from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_locks, describe_storage
 from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import EXIT_CONFIG, ConfigurationError, TimelapsedError
@@ -199,10 +199,11 @@ def program_notes(path: Path | None, session: Session) -> Iterator[str]:
 
 
 def storage_notes(path: Path | None, session: Session) -> Iterator[str]:
-    """Yield what will not outlive a power cut: store, datasets."""
+    """Yield what will not outlive a power cut: store, datasets; and that another machine may write the store."""
     with suppress(TimelapsedError):  # its faults are reported already
         datasets = session.places.datasets_in(read_config(path).datasets)
         yield from describe_storage(datasets, session.store.parent)
+        yield from describe_locks(session.store.parent)
 
 
 def is_configuration(path: Path) -> bool:

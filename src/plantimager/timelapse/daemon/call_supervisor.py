@@ -15,6 +15,7 @@ from plantimager.timelapse.support.errors import DriverStalled, ScanFailed, Scan
 
 if TYPE_CHECKING:
     from plantimager.timelapse.daemon.common import Common
+    from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.driver_calls import CallMonitor
     from plantimager.timelapse.scan.request import ScanRequest
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 class CallSupervisor:
     """Follows the call that is being made. Loop thread."""
 
-    def __init__(self, common: Common) -> None:
+    def __init__(self, common: Common, probe: DatasetProbe) -> None:
         self._keeper, self._clock, self._lifecycle = common.keeper, common.clock, common.lifecycle
         self._active, self._rig, self._hold = common.active, common.rig, common.hold
+        self._probe = probe
         self._verdict: tuple[ScanRequest, ScanFailed] | None = None
         """The last attempt that was cancelled here, and why."""
 
@@ -44,6 +46,9 @@ class CallSupervisor:
             left = monitor.cancelled_at + self._cancel_timeout(monitor) - now
             if left > 0:
                 return left
+            if self._waits_for_disk(monitor):
+                monitor.excuse_silence()
+                return self._cancel_timeout(monitor)
             self._abandon(monitor)
             return None
         config = self._active.config
@@ -58,11 +63,21 @@ class CallSupervisor:
         if stopping and not monitor.call.can_be_cancelled:
             self._abandon(monitor)
             return None
+        if stalled_in <= 0 and self._waits_for_disk(monitor):
+            monitor.excuse_silence()
+            return min(stall_timeout.total_seconds(), max(over_in, 0.0))
         verdict: ScanFailed = ScanTimedOut(config.driver, config.scan_timeout)
         if stalled_in <= 0:
             verdict = DriverStalled(config.driver, stall_timeout, abandoned=False)
         self._cancel(monitor, verdict)
         return self._cancel_timeout(monitor)
+
+    def _waits_for_disk(self, monitor: CallMonitor) -> bool:
+        """Whether an attempt, or a question about one, is as silent as the datasets' disk, and may go on with it.
+
+        The next process could do no better: a file server that is away holds up even its start.
+        """
+        return monitor.request is not None and not self._lifecycle.phase.is_stopping and self._probe.is_stalled()
 
     def _cancel_timeout(self, monitor: CallMonitor) -> float:
         """Return in how many seconds a call that is cancelled counts as hung; a trial may be in its prepare."""

@@ -164,7 +164,8 @@ class Daemon:
         common = Common(clock, host.notifier, self.signals, self.lifecycle, keeper, active, rig, self.hold)
         scheduler = WallClockScheduler(clock, turn=lambda wake: loop.turn(wake))  # noqa: PLW0108 - made below
 
-        power, probe, supervisor = RigPower(common), DatasetProbe(common), CallSupervisor(common)
+        power, probe = RigPower(common), DatasetProbe(common)
+        supervisor = CallSupervisor(common, probe)
         attempts = UnsettledAttempts(common, probe)
         slots = SlotRunner(common, scheduler, power, supervisor, probe, attempts)
         planner = slots.planner

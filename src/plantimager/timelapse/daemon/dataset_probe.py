@@ -154,6 +154,12 @@ class DatasetProbe:
         is_looked_at = place == self._active.datasets and self._keeper.active is not None
         return (self.trouble if is_looked_at else self.examine(place).why) is None
 
+    def is_stalled(self) -> bool:
+        """Look, and return whether the directory's disk doesn't answer, with or without a timelapse that goes on."""
+        self.look()
+        why = self.examine().why if self._keeper.active is None else self.trouble
+        return why in (STALLED, self.describe(STALLED))
+
     def on_transition(self, transition: Transition) -> None:
         """Forget the trouble when a slot is taken: its dataset is there."""
         if any(isinstance(event, SlotTaken) for event in transition.events):

@@ -34,6 +34,7 @@ class Action(ReportedAction):
     STORE_FOUND = ("store_found", _INFO, None)
     SCAN_ASSUMED = ("scan_assumed", _WARNING, "bac4c915aeea426681562be19113a685")
     STORAGE_NOT_LASTING = ("storage_not_lasting", _WARNING, "e777b8e05f284a009c0a34fa31abd89f")
+    STORE_NOT_LOCKED = ("store_not_locked", _WARNING, "a87c7ebb8fcd481eb502ea39372b1ff8")
     STORE_FROM_BACKUP = ("store_from_backup", _ERROR, "ff2e4210d59b49b292317cac328ff0c8")
     STORE_QUARANTINED = ("store_quarantined", _ERROR, "1ab4ad51fa904ccca2ad958745aeb732")
     STORE_UNREADABLE = ("store_unreadable", _CRITICAL, "769ed81a71e04d31be4a2b809aab908b")

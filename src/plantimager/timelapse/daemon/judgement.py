@@ -33,7 +33,7 @@ from plantimager.timelapse.settings.config import Config, Missed
 from plantimager.timelapse.settings.definition import parse_definition, read_definition
 from plantimager.timelapse.settings.disk_plan import DiskOutlook, plan_of_definition
 from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, meaning_of
-from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_storage
+from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe_locks, describe_storage
 from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
@@ -135,6 +135,7 @@ class ServiceJudgement:
         if _is_private_tmp(datasets):
             yield f"the service has a /tmp of its own, that goes when it stops, and {datasets} with it; take /srv/scans"
         yield from describe_storage(datasets, self._places.store.parent)
+        yield from describe_locks(self._places.store.parent)
 
     def _judge_own_definition(self, driver: ScannerDriver | None, config: Config) -> Iterator[Finding]:
         """Yield what is found in the definition that the service would read, if there is one."""

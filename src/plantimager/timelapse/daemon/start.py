@@ -15,7 +15,7 @@ from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.phases import DaemonPhase
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.settings.config import ClockPolicy
-from plantimager.timelapse.settings.places import describe_storage
+from plantimager.timelapse.settings.places import describe_locks, describe_storage
 from plantimager.timelapse.store.loading import LoadedTimelapse
 from plantimager.timelapse.support.clock_evidence import modified_at
 
@@ -138,11 +138,13 @@ class Start:
 
 
 def log_start_notes(datasets: Path, storage: Path) -> tuple[str, ...]:
-    """Log and return what of the storage will not outlive a power cut."""
-    notes = describe_storage(datasets, storage)
-    for note in notes:
+    """Log and return what of the storage will not outlive a power cut, and whether another machine may write it."""
+    lasting, locks = describe_storage(datasets, storage), describe_locks(storage)
+    for note in lasting:
         log_event(Action.STORAGE_NOT_LASTING, note)
-    return notes
+    for note in locks:
+        log_event(Action.STORE_NOT_LOCKED, note)
+    return (*lasting, *locks)
 
 
 def _last_write(loaded: LoadedTimelapse | StoreCorrupt | None) -> datetime | None:

@@ -22,7 +22,7 @@ from plantimager.timelapse.settings.config import (
 from plantimager.timelapse.store.location import APPLICATION, FILE_NAME_VARIABLE, get_file_name, get_storage_dir
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import Fault
-from plantimager.timelapse.support.file_system import memory_reason
+from plantimager.timelapse.support.file_system import lock_reason, memory_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -220,6 +220,14 @@ def describe_storage(datasets: Path, storage: Path) -> tuple[str, ...]:
     return tuple(
         f"{why}: {what} will not outlive a power cut or a restart" for what, why in reasons.items() if why is not None
     )
+
+
+def describe_locks(storage: Path) -> tuple[str, ...]:
+    """Return a sentence where the store's lock keeps off no daemon of another machine; else nothing."""
+    why = lock_reason(Path(os.path.realpath(storage)))
+    danger = "a daemon of another machine could write the same store at the same time"
+    cure = "mount it with locks (NFS: vers=4.2), or put the storage directory on a disk of this machine"
+    return () if why is None else (f"{why}: {danger}; {cure}",)
 
 
 def _machine_id() -> str:

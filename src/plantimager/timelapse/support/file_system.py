@@ -21,6 +21,8 @@ UDEV: Final = Path("/run/udev/data")
 KERNEL_COMMAND_LINE: Final = Path("/proc/cmdline")
 
 IN_MEMORY: Final = ("tmpfs", "ramfs")
+LOCAL_LOCKS: Final = ("nolock", "local_lock=all", "local_lock=flock", "nobrl")
+"""Options of a network disk by which its locks are those of this machine alone."""
 WITH_LASTING_FSID: Final = ("ext2", "ext3", "ext4", "btrfs")
 """Types whose ``f_fsid`` is made of their UUID; that of others is made of the device's number."""
 KINDS: Final = ("uuid", "fsid", "source")
@@ -184,9 +186,15 @@ def is_on_same_device(one: Path, other: Path) -> bool:
 
 
 def is_another(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether two file systems are certainly not the same one; those without marks may be."""
+    """Whether two file systems are certainly not the same one; those without marks may be.
+
+    The version of NFS is chosen anew at each mount.
+    """
     shared = next((kind for kind in KINDS if kind in before and kind in now), None)
-    return before[shared] != now[shared] if shared is not None else bool(before and now)
+    if shared is None:
+        return bool(before and now)
+    one, other = (re.sub("^nfs4:", "nfs:", marks[shared]) for marks in (before, now))
+    return one != other
 
 
 def memory_reason(path: Path) -> str | None:
@@ -205,6 +213,13 @@ def memory_reason(path: Path) -> str | None:
         if from_boot or (below is not None and below.type in IN_MEMORY):
             return f"{mount.point} is an overlay whose changes are in memory"
     return None
+
+
+def lock_reason(path: Path) -> str | None:
+    """Return why another machine doesn't see a lock under ``path``; ``None`` where it does, or can't get there."""
+    mount = _mount_of(path)
+    option = next((word for word in LOCAL_LOCKS if mount is not None and word in mount.options.split(",")), None)
+    return None if mount is None or option is None else f"{mount.point} is mounted with {option}"
 
 
 def _existing(path: Path) -> Path:
