@@ -102,20 +102,19 @@ def test_scan_that_is_as_silent_as_its_disk_goes_on_when_the_disk_answers(rig):
     assert "datasets can't be put there: no answer within 5 s" in said
 
 
-def test_cancelled_scan_that_hangs_with_its_disk_is_not_abandoned(rig):
-    """Its time is over; it ends when the disk answers, and the next slot is taken by the same process."""
+def test_scan_whose_disk_stays_away_is_abandoned_when_its_time_is_over(rig):
+    """The process is replaced, and a later one asks whether the attempt is whole once the disk answers."""
     world = rig(stall_timeout=5 * MINUTE, scan_timeout=20 * MINUTE)
     world.define(every=3 * HOUR, n=2)
-    hung = Behaviour(takes=None, progress=None, stops_in=HOUR)
+    hung = Behaviour(takes=None, progress=None, stops_in=None)
     world.behaviour = lambda request: hung if request.index == 0 else Behaviour()
-    life = world.live(
-        (HOUR + MINUTE, lambda _: world.hangs.add(Bounded.LOOK)),
-        (2 * HOUR + 30 * MINUTE, lambda _: world.hangs.discard(Bounded.LOOK)),
-    )
-    assert life.ended is End.IDLE
-    assert world.statuses() == ["failed", "succeeded"]
-    assert world.stored().records[0].error["type"] == "ScanTimedOut"
-    assert "driver_abandoned" not in world.actions()
+    life = world.live((HOUR + MINUTE, lambda _: world.hangs.add(Bounded.LOOK)))
+    assert life.ended is End.ABANDONED
+    assert world.journal[-1].at - START > HOUR + 20 * MINUTE
+    world.hangs, world.datasets = set(), {"tl_0"}
+    world.live(off=5 * SECOND)
+    assert world.statuses() == ["succeeded", "succeeded"]
+    assert world.scans() == [(0, 1), (1, 1)]
 
 
 def test_stop_does_not_wait_for_a_disk_that_hangs(rig):

@@ -768,13 +768,13 @@ def test_timelapse_that_ended_by_a_failure_that_was_none_goes_on(rig):
 
 def test_each_unsettled_attempt_is_asked_about_by_one_start(rig):
     """Two of them, of which one start had no answer to ask for, and the one that was cut off."""
-    world = rig(stall_timeout=5 * MINUTE)
+    world = rig(stall_timeout=5 * MINUTE, scan_timeout=40 * MINUTE)
     world.define(every=HOUR, n=4)
     world.behaviour = lambda request: DEAF if request.index < 2 else Behaviour(takes=30 * MINUTE)
     world.live()
     world.hangs = {Bounded.LOOK}
     world.live(off=5 * SECOND)
-    world.live((HOUR, Life.kill), off=5 * SECOND)
+    world.live((25 * MINUTE, Life.kill), off=5 * SECOND)
     assert world.statuses() == ["failed", "failed", "running"]
     world.hangs, world.datasets = set(), {"tl_0", "tl_1"}
     world.live(off=5 * SECOND)

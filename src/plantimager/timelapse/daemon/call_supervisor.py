@@ -46,9 +46,6 @@ class CallSupervisor:
             left = monitor.cancelled_at + self._cancel_timeout(monitor) - now
             if left > 0:
                 return left
-            if self._waits_for_disk(monitor):
-                monitor.excuse_silence()
-                return self._cancel_timeout(monitor)
             self._abandon(monitor)
             return None
         config = self._active.config
@@ -73,11 +70,14 @@ class CallSupervisor:
         return self._cancel_timeout(monitor)
 
     def _waits_for_disk(self, monitor: CallMonitor) -> bool:
-        """Whether an attempt, or a question about one, is as silent as the datasets' disk, and may go on with it.
+        """Whether an attempt, or a question about one, is as silent as its disk; it may go on with it in its time.
 
         The next process could do no better: a file server that is away holds up even its start.
         """
-        return monitor.request is not None and not self._lifecycle.phase.is_stopping and self._probe.is_stalled()
+        request = monitor.request
+        if request is None or self._lifecycle.phase.is_stopping:
+            return False
+        return self._probe.is_stalled(request.dataset_dir.parent)
 
     def _cancel_timeout(self, monitor: CallMonitor) -> float:
         """Return in how many seconds a call that is cancelled counts as hung; a trial may be in its prepare."""

@@ -150,15 +150,16 @@ class DatasetProbe:
 
     def is_within_reach(self, place: Path) -> bool:
         """Look, and return whether it can be told what is in a directory, with or without a timelapse that goes on."""
+        return self._trouble_at(place) is None
+
+    def is_stalled(self, place: Path) -> bool:
+        """Look, and return whether the disk of a directory doesn't answer."""
+        return self._trouble_at(place) in (STALLED, self.describe(STALLED))
+
+    def _trouble_at(self, place: Path) -> str | None:
         self.look()
         is_looked_at = place == self._active.datasets and self._keeper.active is not None
-        return (self.trouble if is_looked_at else self.examine(place).why) is None
-
-    def is_stalled(self) -> bool:
-        """Look, and return whether the directory's disk doesn't answer, with or without a timelapse that goes on."""
-        self.look()
-        why = self.examine().why if self._keeper.active is None else self.trouble
-        return why in (STALLED, self.describe(STALLED))
+        return self.trouble if is_looked_at else self.examine(place).why
 
     def on_transition(self, transition: Transition) -> None:
         """Forget the trouble when a slot is taken: its dataset is there."""

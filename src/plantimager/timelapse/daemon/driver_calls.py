@@ -127,10 +127,8 @@ class CallMonitor(EventMonitor):
         self.progress(*self.steps[:2], words)
 
     def excuse_silence(self) -> None:
-        """Count from now on how long it is silent, and how long its end takes once that was asked for. Loop thread."""
+        """Count from now on how long it is silent. Loop thread."""
         self.last_sign = self._clock.monotonic()
-        if self.cancelled_at is not None:
-            self.cancelled_at = self.last_sign
 
     def give_way(self) -> None:
         """Have a `recover` end at its next sign of life; one that gives none may go on until it counts as hung."""
