@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.daemon import definition_intake
 from plantimager.timelapse.drivers.base import ScannerDriver
 from plantimager.timelapse.scan.request import ScanResult
 
@@ -128,6 +130,10 @@ class BadDriver(ScannerDriver):
 
     def work(self) -> None:
         """Do nothing wrong."""
+
+    def be_patient(self) -> None:
+        """Have the daemon wait for checks as long as a test may hold them up."""
+        definition_intake.CHECK_TIMEOUT = timedelta(minutes=5)
 
     def wait_at_gate(self) -> None:
         """Return when somebody has opened and closed the pipe that is there; at once where none is."""

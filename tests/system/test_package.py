@@ -228,7 +228,8 @@ def test_removal_that_was_killed_is_made_good_by_another_installation(machine, p
     assert pids(machine) == {}
     machine.path(HOOK).unlink()
     install = ("apt-get", "--option=DPkg::Lock::Timeout=60", *apt_install(machine, package)[1:])  # dpkg dies just now
-    assert "you must manually run 'dpkg --configure -a'" in machine.run(*install, check=False).stderr
+    refused = machine.run(*install, check=False, within=INSTALL_WITHIN)
+    assert "you must manually run 'dpkg --configure -a'" in refused.stderr
     machine.run("dpkg", "--configure", "-a", within=INSTALL_WITHIN)
     assert f"{PACKAGE} is already the newest version" in machine.run(*install, within=INSTALL_WITHIN).stdout
     assert pids(machine) == {}

@@ -127,6 +127,11 @@ def delivered(service, slot):
     return service.rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered", f"SLOT={slot}")
 
 
+def deliveries(service):
+    """Return how often the relay has said that a dataset is delivered."""
+    return len(service.rig.journal(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered"))
+
+
 def test_every_slot_is_delivered_and_said_so(service):
     """By fields of the journal, the unit's status, and timelapsectl."""
     entry = delivered(service, 1)
@@ -157,11 +162,13 @@ def test_member_of_the_group_asks_the_relay_without_sudo(service):
     assert re.search(r"^relay: 2 of 2 delivered, last worked .* \(plantdb\)$", ctl("status").stdout, re.MULTILINE)
     assert re.match(r"2 of 2 delivered, last worked .* \(plantdb\)", ctl("deliver").stdout)
     assert ctl("verify").stdout.splitlines()[-1] == "no damage found"
+    before = deliveries(service)
     forgotten = ctl("deliver", "--forget", "tl_0")
     assert forgotten.stdout == "1 dataset forgotten; each is compared again\n", forgotten
     entry = rig.wait_for_entry(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivery_asked")
     assert "forget tl_0 by ada: 1 dataset forgotten" in entry["MESSAGE"]
-    rig.wait_until(lambda: ctl("deliver").stdout.startswith("2 of 2 delivered"), what="the comparison")
+    rig.wait_until(lambda: deliveries(service) == before + 1, what="the comparison")
+    rig.wait_until(lambda: ctl("deliver").stdout.startswith("2 of 2 delivered"), what="the status")
     for command in (["deliver"], ["deliver", "--retry"], ["notify", "--test"]):
         refused = ctl(*command, user="eve")
         assert (refused.returncode, refused.stdout) == (1, "")
@@ -199,13 +206,9 @@ def test_every_relay_is_idle_beside_the_daemon_and_the_boot_waits_for_none(servi
 def test_retry_from_the_command_line_reaches_the_relay(service):
     """Root writes into the ledger, which stays the service's."""
     delivered(service, 1)
-
-    def entries():
-        return len(service.rig.journal(f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered"))
-
-    before = entries()
+    before = deliveries(service)
     assert service.ctl("deliver", "--forget", "plantdb") == "2 datasets forgotten; each is compared again\n"
-    service.rig.wait_until(lambda: entries() == before + 2, what="both again")
+    service.rig.wait_until(lambda: deliveries(service) == before + 2, what="both again")
     owner = service.rig.run("stat", "--format=%U %a", "/var/lib/plant-imager-timelapse-relay/plantdb.ledger").stdout
     assert owner == "plant-imager 600\n"
 

@@ -31,7 +31,7 @@ def hung_rig(layers, installed) -> Iterator[Rig]:
     rig = Rig(layers, installed, hostname="hung")
     try:
         service = TimelapseService(rig)
-        service.configure(stall_timeout="1s", options=f"{FREEZES}\ndeaf = true")
+        service.configure(stall_timeout="8s", options=f"{FREEZES}\ndeaf = true")
         service.define()
         rig.boot()
         yield rig

@@ -20,6 +20,7 @@ driver = "bad"
 clock = "trust"
 [drivers.bad]
 does = ["work"]
+make = "be_patient"
 gate = "{gate}"
 check = "{check}"
 close = "wait_at_gate"

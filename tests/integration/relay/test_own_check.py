@@ -1,15 +1,10 @@
 """The relay's check of its own sinks, with the real apprise."""
 
-from pathlib import Path
+from descriptors import open_files
 
 from plantimager.timelapse.relay.own_check import check_sinks
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.support.clock import SystemClock
-
-
-def open_files():
-    """Return the descriptors of this process; a thread of an earlier test may still close one of them."""
-    return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
 def test_checks_leave_no_file_open(tmp_path, monkeypatch):

@@ -66,6 +66,7 @@ def test_service_that_hangs_costs_one_thread_and_one_wait(service):
         "uid 1001",
         "uid 1001",
     ]
+    assert wait_until(lambda: service.asked, within=PATIENCE)
     assert (service.asked, len({*threading.enumerate()} - before)) == ([1000], 1)
     service.answers.set()
     assert wait_until(lambda: look_up_user(1000, 0.0) == "ada", within=PATIENCE)
