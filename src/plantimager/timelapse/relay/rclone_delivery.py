@@ -200,8 +200,8 @@ class _Copy:
         other = [name for name, verdict in there.items() if verdict == OTHER]
         is_receipt_alone = other == [RECEIPT]
         sizes = self._sizes(other) if other and (is_receipt_alone or there[RECEIPT] == MISSING) else {}
-        foreign = [name for name in other if name not in sizes or sizes[name] >= self._size_here(name)]
-        if foreign := foreign or self._no_beginnings(sizes):  # nothing is read back to refuse what the sizes tell
+        larger = [name for name in other if name not in sizes or sizes[name] >= self._size_here(name)]
+        if foreign := larger or self._no_beginnings(sizes):  # nothing is read back where the sizes say enough
             raise TargetRefused(f"{self._remote} has other bytes as {foreign[0]}, and nothing there is overwritten")
         is_known = was_begun or (is_receipt_alone and set(there.values()) == {SAME, OTHER})
         if sizes and not is_known:
@@ -211,7 +211,7 @@ class _Copy:
     def _wait_until_settled(self, sizes: Mapping[str, int]) -> None:
         """Fail until what nobody knows of has stayed the same for some time, however soon a person asks again."""
         if short := next((name for name, size in sizes.items() if size < TELLING), None):
-            words = "too few to tell whether they are ours, and nothing there is overwritten"
+            words = "too few to know them as ours, and nothing there is overwritten"
             raise TargetRefused(f"{self._remote} has the first {sizes[short]} bytes of {short}, {words}")
         now, before = self._clock.monotonic(), self._unknown.get(self._remote)
         if before is None or before.sizes != sizes:

@@ -189,6 +189,8 @@ class Rclone:
         self, pace: TargetPace, words: Sequence[str], names: Sequence[str], on_files: Callable[[int], None]
     ) -> RcloneRun:
         self._learn_secrets()
+        if self._configuration.is_private and self._configuration.fault:
+            raise Unreachable(self._configuration.fault)
         result = RcloneRun()
         stop = _Stop(pace, self._timeout.total_seconds() * STALLED, least_speed(self._rate), result)
 
@@ -241,7 +243,8 @@ class Rclone:
 
     def _learn_secrets(self) -> None:
         """Take up those that the configuration has by now: rclone writes new tokens into it, and a person anything."""
-        self._secrets |= rclone_secrets(self._configuration.latest())
+        self._configuration = self._configuration.latest()
+        self._secrets |= rclone_secrets(self._configuration.text)
 
     def _without_secrets(self, words: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):
