@@ -82,7 +82,10 @@ def test_the_last_message_is_the_reason(rclone, line, reason):
             'Update ReadFrom failed: sftp: "Failure" (SSH_FX_FAILURE)',
             "the server gives no reason; it may have no room left",
         ),
-        ("Method Not Allowed: 405 Method Not Allowed", "the server gives no reason; it may have no room left"),
+        (
+            "Method Not Allowed: 405 Method Not Allowed",
+            "the server gives no reason; it may have no room left, or its url is no WebDAV server's",
+        ),
         ("dial tcp: lookup lab.example.org on 127.0.0.53:53: no such host", "no address is found for the server's"),
         ("dial tcp 192.0.2.7:443: connect: network is unreachable", "the network doesn't reach the server"),
         ("dial tcp 192.0.2.7:443: connect: no route to host", "the network doesn't reach the server"),
