@@ -224,3 +224,17 @@ def test_no_secret_of_a_configuration_that_was_replaced_is_repeated(tmp_path):
     assert "secret" not in words
     path.unlink()
     assert "secret" not in rclone.in_words(Remark("third-secret is refused"))
+
+
+def test_of_tokens_that_are_renewed_the_last_ones_are_kept(tmp_path):
+    """A cloud's are renewed each hour, for months; what isn't renewed is kept with those of the start."""
+    path = tmp_path / "rclone.conf"
+    path.write_text("[lab]\npass = first-secret\n")
+    rclone = Rclone(Secret(path, path.read_text()), timedelta(seconds=5), None)
+    for number in range(100, 200):
+        path.write_text(f"[lab]\ntoken = {number}-token\n")
+        rclone.in_words(Remark(""))
+        rclone.in_words(Remark(""))
+    words = rclone.in_words(Remark("100-token first-secret 192-token 199-token"))
+    assert "first-secret" not in words
+    assert [number for number in (100, 192, 199) if f"{number}-token" in words] == [100]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import stat
+from configparser import ConfigParser
+from configparser import Error as NoConfiguration
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from plantimager.timelapse.scan.secrets import MIN_SECRET_LENGTH
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import FileUnusable
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 MAX_SECRET_BYTES: Final = 1 << 20
+_OPEN_KEYS: Final = frozenset("type vendor provider region env_auth host port user url endpoint remote".split())  # noqa: SIM905 - as one line
+"""The keys of a remote whose values are in many messages, and no secrets."""
 
 
 class Secret(Struct, frozen=True):
@@ -74,3 +79,14 @@ def _read(path: Path, what: str, *, is_private: bool) -> str:
     if not text:
         raise FileUnusable(path, f"the {what} is empty")
     return text
+
+
+def rclone_secrets(configuration: str) -> set[str]:
+    """Return the values in a configuration of rclone that no message may repeat."""
+    parser = ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(configuration)
+    except NoConfiguration:  # encrypted, or faulty, which rclone says itself
+        return {line for line in configuration.splitlines() if len(line) >= MIN_SECRET_LENGTH}
+    values = {value for name in parser.sections() for key, value in parser.items(name) if key not in _OPEN_KEYS}
+    return {value for value in values - {"true", "false"} if len(value) >= MIN_SECRET_LENGTH}
