@@ -53,7 +53,7 @@ def _read_command(options: argparse.Namespace) -> ManualCommand:
         case ManualAction.GOTO:
             return ManualCommand(action=action, pose=Pose(x=options.x, y=options.y, pan=options.pan))
         case ManualAction.SNAPSHOT:
-            return ManualCommand(action=action, camera=options.camera)
+            return ManualCommand(action=action, camera=options.camera or "")
         case ManualAction.LIGHTS:
             return ManualCommand(action=action, on=options.state == "on")
         case ManualAction.TRY:
