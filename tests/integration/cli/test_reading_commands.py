@@ -58,13 +58,20 @@ def test_token_in_a_store_is_never_shown(host):
 
 
 @pytest.mark.parametrize("columns", [40, 60])
-@pytest.mark.parametrize("command", [["status"], ["timeline"], ["check"], ["verify"], ["preview", "--all"]])
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["timeline"], ["check"], ["verify"], ["preview", "--all"], ["datasets", "migrate"], ["deliver"]],
+)
 def test_no_line_is_wider_than_the_terminal(host, columns, command):
     """Nor where letters take two columns; from 40 on, as a phone shows them."""
     host.copy_store("interval-utc-interrupted.json")
     raw = json.loads(host.store.read_text())
     raw["timelapse_id"] = "植物" * 20
     host.store.write_text(json.dumps(raw))
+    if command[0] == "datasets":
+        command = [*command, str(host.store.parent)]
+    if command[0] == "deliver":
+        host.configure('[relay.deliver.lab]\nremote = "lab:plants"\nrclone_config = "/x"\n')
     done = subprocess.run(
         host.command(*command, *([host.define(interval='"1h"')] if command[0] == "preview" else [])),
         env={**host.environment, "COLUMNS": str(columns)},

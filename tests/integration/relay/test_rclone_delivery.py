@@ -3,7 +3,9 @@
 WebDAV has no hashes, so that files are read back; SFTP has.
 """
 
+import hashlib
 import json
+import os
 import shutil
 import threading
 from datetime import datetime
@@ -22,7 +24,8 @@ from plantimager.timelapse.drivers.programs.processes import descendants_of, lis
 from plantimager.timelapse.relay.credentials import Secret
 from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import TargetPace
-from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
+from plantimager.timelapse.relay.rclone_delivery import SETTLED, TELLING, RcloneDelivery
+from plantimager.timelapse.relay.rclone_program import Rclone
 from plantimager.timelapse.relay.sealed_dataset import DatasetRefused
 from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
@@ -97,15 +100,29 @@ def test_another_dataset_of_that_name_is_left_alone(rig, server):
     assert {name: content for name, content in server.files().items() if name.startswith("tl_0")} == before
 
 
+class Clock(SystemClock):
+    """The real one, ahead by what a test lets pass."""
+
+    passed = 0.0
+
+    def monotonic(self):
+        return super().monotonic() + self.passed
+
+
 @pytest.fixture
-def bring(tmp_path):
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def bring(tmp_path, clock):
     """Return a function that brings a dataset to a local directory, which is what a remote is here."""
     configuration = tmp_path / "local.conf"
     configuration.write_text("[lab]\ntype = local\n")
     target = DeliverTarget(remote=f"lab:{tmp_path / 'there'}")
     at = datetime.fromisoformat(HOURS[0])
     scan = TakenScan("tl_0", "tl", 0, at, at)
-    pace = TargetPace(SystemClock(), threading.Event())
+    pace = TargetPace(clock, threading.Event())
     made = {}
 
     def deliver(dataset, begin=lambda: None, *, was_begun=False, rig=None, below=""):
@@ -249,18 +266,86 @@ def test_of_what_was_begun_only_the_beginnings_of_ours_are_completed(bring, tmp_
     assert there.read_bytes() == whole
 
 
-def test_what_a_lost_ledger_knew_to_be_begun_is_completed_where_it_stays_the_same(bring, tmp_path):
-    """Another rig may be sending it at this moment: nothing is overwritten before the next try, some time later."""
+def cut_off_there(tmp_path, size=1 << 17):
+    """Return a dataset with a picture of that size at least, and where that picture is to go, the directory made."""
     ours, there = take_dataset(tmp_path / "a", 0), tmp_path / "there" / "tl_0" / "images" / "camera-00000.jpg"
-    whole = (ours / "images" / there.name).read_bytes()
+    picture = ours / "images" / there.name
+    picture.write_bytes(picture.read_bytes() + os.urandom(size))
+    receipt = json.loads((ours / RECEIPT).read_bytes())
+    receipt["files"][f"images/{there.name}"] = hashlib.sha256(picture.read_bytes()).hexdigest()
+    (ours / RECEIPT).write_text(json.dumps(receipt))
     there.parent.mkdir(parents=True)
-    for sent in (whole[:-9], whole[:-5]):
+    return ours, there, picture.read_bytes()
+
+
+def test_what_a_lost_ledger_knew_to_be_begun_is_completed_where_it_stays_the_same(bring, tmp_path, clock):
+    """Another rig may be sending it at this moment: nothing is overwritten before some time has passed.
+
+    A person who asks for the next try at once doesn't make it pass.
+    """
+    ours, there, whole = cut_off_there(tmp_path)
+    for sent, passed in ((whole[:-9], 0), (whole[:-5], SETTLED), (whole[:-5], SETTLED / 2), (whole[:-5], 1)):
+        clock.passed += passed
         there.write_bytes(sent)
         with pytest.raises(ServerFailed, match=r"the beginning of images/camera-00000\.jpg"):
             bring(ours)
         assert there.read_bytes() == sent
+    clock.passed += SETTLED / 2
     assert bring(ours).sent == 8
     assert there.read_bytes() == whole
+
+
+@pytest.mark.parametrize("size", [0, 600, TELLING - 1])
+def test_a_few_bytes_that_two_rigs_may_have_in_common_are_never_overwritten_as_ours(bring, tmp_path, clock, size):
+    """As a header of two pictures by the same kind of camera; those that were begun are."""
+    ours, there, whole = cut_off_there(tmp_path)
+    there.write_bytes(whole[:size])
+    for _ in range(2):
+        with pytest.raises(TargetRefused, match=f"has the first {size} bytes of images/camera-00000"):
+            bring(ours)
+        clock.passed += SETTLED
+    assert there.read_bytes() == whole[:size]
+    assert bring(ours, was_begun=True).sent == 8
+
+
+def test_a_receipt_that_was_cut_off_beside_all_the_files_is_completed(bring, tmp_path):
+    """By those it is known whose it is."""
+    ours = take_dataset(tmp_path / "a", 0)
+    bring(ours)
+    receipt = tmp_path / "there" / "tl_0" / RECEIPT
+    receipt.write_bytes(receipt.read_bytes()[:99])
+    assert bring(ours).sent == 1
+    assert contents(receipt.parent) == contents(ours)
+
+
+@pytest.mark.parametrize("more", [b"another picture", b""])
+def test_what_another_rig_has_completed_by_now_is_not_overwritten(bring, tmp_path, more):
+    """It is compared again just before it is."""
+    ours, there, whole = cut_off_there(tmp_path)
+    there.write_bytes(whole[: TELLING + 9])
+    theirs = whole[: TELLING + 9] + more + whole[TELLING + 9 :] * (not more)
+
+    def complete():
+        there.write_bytes(theirs)
+
+    if more:
+        with pytest.raises(TargetRefused, match="has other bytes"):
+            bring(ours, complete, was_begun=True)
+    else:
+        bring(ours, complete, was_begun=True)
+    assert there.read_bytes() == theirs
+
+
+def test_a_file_of_another_rig_is_not_read_back_to_be_refused(bring, tmp_path, monkeypatch):
+    """Its size says that it is none of ours, whatever else there is."""
+    ours, there, whole = cut_off_there(tmp_path)
+    there.write_bytes(whole + b"x")
+    (there.parent / "camera-00001.jpg").write_bytes(b"")
+    commands, run = [], Rclone.run
+    monkeypatch.setattr(Rclone, "run", lambda *args, **names: commands.append(args[2]) or run(*args, **names))
+    with pytest.raises(TargetRefused, match=r"other bytes as images/camera-00000\.jpg"):
+        bring(ours, was_begun=True)
+    assert commands == ["check", "lsf"]
 
 
 def test_a_byte_that_changes_there_is_seen_when_it_is_compared(rig, server):

@@ -59,3 +59,17 @@ def test_wait_without_a_watch_of_the_kernel_lasts_until_its_time_out(tmp_path, m
     monkeypatch.setattr("plantimager.timelapse.support.inotify._libc.inotify_init1", lambda _: -1, raising=False)
     with FileWatch(tmp_path) as watch:
         assert not watch.wait(0)
+
+
+def test_the_end_of_a_watch_is_told(tmp_path):
+    """A disk that is mounted again has the same number, and its directories theirs, but no watch."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    with FileWatch(tmp_path, directory) as watch:
+        (directory / ("long" * 50)).touch()
+        assert watch.wait(LONG)
+        assert not watch.has_ended
+        (directory / ("long" * 50)).unlink()
+        directory.rmdir()
+        assert watch.wait(LONG)
+        assert watch.has_ended

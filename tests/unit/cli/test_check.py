@@ -4,13 +4,14 @@ import re
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.cli import check as check_module
 from plantimager.timelapse.cli import disk_outlook, findings
-from plantimager.timelapse.cli.check import is_configuration, run_check
+from plantimager.timelapse.cli.check import is_configuration, run_check, storage_notes
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.cli.session import Scope, Session
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
@@ -323,3 +324,11 @@ def test_datasets_in_a_home_and_a_missing_observer_are_noted(check):
     assert code == 0
     assert 'note: observe = ["/no/such/program"]: /no/such/program is not there; scans are taken all the same' in report
     assert "note: datasets can't be put into /home/pi/scans by the service (homes are hidden from it)" in report
+
+
+def test_a_store_without_locks_is_told_beside_a_faulty_configuration(tmp_path, monkeypatch):
+    """What another machine may do to it doesn't depend on the configuration."""
+    monkeypatch.setattr("plantimager.timelapse.cli.check.describe_locks", lambda _: ["no locks"])
+    (tmp_path / "timelapsed.toml").write_text("faulty")
+    session = SimpleNamespace(store=tmp_path / "store.json", places=SimpleNamespace(datasets_in=Path))
+    assert [*storage_notes(tmp_path / "timelapsed.toml", session)] == ["no locks"]

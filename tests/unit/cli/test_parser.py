@@ -111,6 +111,10 @@ def test_every_command_has_its_module():
         ["datasets", "migrate", ""],
         ["deliver", "--forget", ""],
         ["rig", "snapshot", "--output", ""],
+        ["rig", "snapshot", "--camera", ""],
+        ["cancel", "--why", ""],
+        ["pause", "--until", ""],
+        ["pause", "--for", ""],
         ["--config", "", "status"],
     ],
 )

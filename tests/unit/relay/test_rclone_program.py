@@ -82,7 +82,10 @@ def test_the_last_message_is_the_reason(rclone, line, reason):
             'Update ReadFrom failed: sftp: "Failure" (SSH_FX_FAILURE)',
             "the server gives no reason; it may have no room left",
         ),
-        ("Method Not Allowed: 405 Method Not Allowed", "the server gives no reason; it may have no room left"),
+        (
+            "Method Not Allowed: 405 Method Not Allowed",
+            "the server gives no reason; it may have no room left, or its url is no WebDAV server's",
+        ),
         ("dial tcp: lookup lab.example.org on 127.0.0.53:53: no such host", "no address is found for the server's"),
         ("dial tcp 192.0.2.7:443: connect: network is unreachable", "the network doesn't reach the server"),
         ("dial tcp 192.0.2.7:443: connect: no route to host", "the network doesn't reach the server"),
@@ -221,3 +224,17 @@ def test_no_secret_of_a_configuration_that_was_replaced_is_repeated(tmp_path):
     assert "secret" not in words
     path.unlink()
     assert "secret" not in rclone.in_words(Remark("third-secret is refused"))
+
+
+def test_of_tokens_that_are_renewed_the_last_ones_are_kept(tmp_path):
+    """A cloud's are renewed each hour, for months; what isn't renewed is kept with those of the start."""
+    path = tmp_path / "rclone.conf"
+    path.write_text("[lab]\npass = first-secret\n")
+    rclone = Rclone(Secret(path, path.read_text()), timedelta(seconds=5), None)
+    for number in range(100, 200):
+        path.write_text(f"[lab]\ntoken = {number}-token\n")
+        rclone.in_words(Remark(""))
+        rclone.in_words(Remark(""))
+    words = rclone.in_words(Remark("100-token first-secret 192-token 199-token"))
+    assert "first-secret" not in words
+    assert [number for number in (100, 192, 199) if f"{number}-token" in words] == [100]

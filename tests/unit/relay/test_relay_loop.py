@@ -33,8 +33,12 @@ def test_what_no_watch_sees_is_seen_soon(tmp_path, monkeypatch, watchdog, longes
     assert waits == [longest]
 
 
-def test_a_directory_in_the_place_of_another_is_watched(tmp_path, monkeypatch):
-    """As that of a disk that was mounted after the relay's start: what changes there is seen at once."""
+@pytest.mark.parametrize("is_told_apart", [True, False])
+def test_a_directory_in_the_place_of_another_is_watched(tmp_path, monkeypatch, is_told_apart):
+    """As that of a disk that was mounted after the relay's start: what changes there is seen at once.
+
+    The same disk that is mounted again can't be told from what it was before.
+    """
     monkeypatch.setattr(relay, "BETWEEN_LOOKS", 3600.0)
     storage, history, looks = tmp_path / "data", tmp_path / "history", []
     storage.mkdir()
@@ -43,12 +47,14 @@ def test_a_directory_in_the_place_of_another_is_watched(tmp_path, monkeypatch):
     loop = relay.Relay(places, Notifier({}), stop, wakeup)
     monkeypatch.setattr(loop, "_look", lambda _: looks.append([*storage.iterdir()]))
     monkeypatch.setattr(loop, "_show", lambda _: None)
+    if not is_told_apart:
+        monkeypatch.setattr(loop, "_directories", lambda: {storage: (0, 0)})
     thread = threading.Thread(target=loop._serve, args=([],))
     thread.start()
     try:
         wait_until(lambda: looks, within=30)
-        storage.rename(tmp_path / "old")
-        storage.mkdir()
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other").replace(storage)
         looks.clear()
         wakeup.wake()
         wait_until(lambda: looks, within=30)

@@ -27,7 +27,7 @@ def run_amend(options: argparse.Namespace, session: Session) -> int:
     file, now = load_toml(options.file), session.clock.now()
     definition = definition_of(file)
     for note in zone_notes(definition, definition.schedule(now), now, session):  # the daemon says the others
-        session.screen.write(f"note: {note}")
+        session.screen.show(f"note: {note}")
 
     def describe_changes(timelapse: TimeLapse) -> list[str]:
         after, _ = amended_schedule(timelapse, definition, now)

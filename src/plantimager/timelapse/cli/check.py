@@ -203,7 +203,7 @@ def storage_notes(path: Path | None, session: Session) -> Iterator[str]:
     with suppress(TimelapsedError):  # its faults are reported already
         datasets = session.places.datasets_in(read_config(path).datasets)
         yield from describe_storage(datasets, session.store.parent)
-        yield from describe_locks(session.store.parent)
+    yield from describe_locks(session.store.parent)
 
 
 def is_configuration(path: Path) -> bool:

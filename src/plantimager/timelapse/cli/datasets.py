@@ -42,16 +42,16 @@ def _migrate(directory: Path, session: Session, *, dry_run: bool) -> int:
         try:
             if migrate_dataset(dataset, session.places.owner, dry_run=dry_run):
                 migrated += 1
-                session.screen.write(f"{one_line(dataset.name)}: {'would be migrated' if dry_run else 'migrated'}")
+                session.screen.show(f"{one_line(dataset.name)}: {'would be migrated' if dry_run else 'migrated'}")
             else:
                 as_before += 1
         except NotMigrated as problem:
             is_damage = not isinstance(problem, ForeignDataset)
             damaged += is_damage
             name = session.screen.paint(one_line(dataset.name), Style.RED if is_damage else Style.BOLD)
-            session.screen.write(f"{name}: left as it is: {one_line(str(problem))}")
+            session.screen.show(f"{name}: left as it is: {one_line(str(problem))}")
     done = f"{format_count(migrated, 'dataset')} {'would be migrated' if dry_run else 'migrated'}"
-    session.screen.write(f"{directory}: {done}, {as_before} had nothing to migrate")
+    session.screen.show(f"{directory}: {done}, {as_before} had nothing to migrate")
     return EXIT_FAILED if damaged else 0
 
 

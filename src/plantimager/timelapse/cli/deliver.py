@@ -30,7 +30,7 @@ def run_deliver(options: argparse.Namespace, session: Session) -> int:
             said = ask_relay(session, "deliver", {}).message.splitlines()
         except RelayNotThere:
             said = [*_by_files(session)]
-    session.screen.write(*said)
+    session.screen.show(*said)
     return 0
 
 

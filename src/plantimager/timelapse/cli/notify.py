@@ -27,12 +27,12 @@ def run_notify(options: argparse.Namespace, session: Session) -> int:
         raise
     if options.test:
         answer = ask_relay(session, "test", {}, status.trial_seconds + PATIENCE)
-        session.screen.write(*answer.message.splitlines())
+        session.screen.show(*answer.message.splitlines())
         return EXIT_FAILED if answer.details.get("failed") else 0
     if not status.sinks:
         raise _nothing_configured()
     now = session.clock.now()
-    session.screen.write(*(sink.describe(now) for sink in status.sinks))
+    session.screen.show(*(sink.describe(now) for sink in status.sinks))
     return 0
 
 

@@ -57,13 +57,15 @@ def build_parser() -> argparse.ArgumentParser:
 
     pause = add("pause", "have slots skipped that fall due from now on, until resume; a scan under way is finished")
     end = pause.add_mutually_exclusive_group()
-    end.add_argument("--until", metavar="TIME", help="and go on by itself then: 2026-06-22T14:00, or 14:00")
-    end.add_argument("--for", dest="duration", metavar="DURATION", help="and go on by itself after that: 90min, 2h30")
+    end.add_argument("--until", type=_name, metavar="TIME", help="and go on by itself then: 2026-06-22T14:00, or 14:00")
+    end.add_argument(
+        "--for", dest="duration", type=_name, metavar="DURATION", help="and go on by itself after that: 90min, 2h30"
+    )
 
     add("resume", "go on with a timelapse that is paused")
 
     cancel = add("cancel", "end the timelapse before its last slot; this can't be undone")
-    cancel.add_argument("--why", default="", metavar="TEXT", help="the reason, for the record")
+    cancel.add_argument("--why", type=_name, metavar="TEXT", help="the reason, for the record")
     cancel.add_argument("--yes", action="store_true", help="don't ask, also at a terminal")
 
     status = add("status", "show how the timelapse goes, whether or not the daemon runs")
@@ -135,7 +137,7 @@ def _add_rig(rig: argparse.ArgumentParser) -> None:
     goto.add_argument("--pan", type=_coordinate, metavar="DEGREES", help="where the turntable turns")
 
     snapshot = add("snapshot", "take a picture from where the arm is, in the light there is")
-    snapshot.add_argument("--camera", default="", metavar="NAME", help="by this camera; default: by each")
+    snapshot.add_argument("--camera", type=_name, metavar="NAME", help="by this camera; default: by each")
     snapshot.add_argument(
         "--output", type=_path, default=Path(), metavar="PATH", help="a file, or a directory (default: the current one)"
     )

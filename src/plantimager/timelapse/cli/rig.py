@@ -38,7 +38,7 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
         for line in _write_pictures(answer.details["pictures"], answer.files, options.output, session):
             session.screen.write(line)
     else:
-        session.screen.write(one_line(answer.message))
+        session.screen.show(one_line(answer.message))
     return 0
 
 
@@ -53,7 +53,7 @@ def _read_command(options: argparse.Namespace) -> ManualCommand:
         case ManualAction.GOTO:
             return ManualCommand(action=action, pose=Pose(x=options.x, y=options.y, pan=options.pan))
         case ManualAction.SNAPSHOT:
-            return ManualCommand(action=action, camera=options.camera)
+            return ManualCommand(action=action, camera=options.camera or "")
         case ManualAction.LIGHTS:
             return ManualCommand(action=action, on=options.state == "on")
         case ManualAction.TRY:
@@ -70,7 +70,7 @@ def _show_parts(parts: Sequence[Mapping[str, Any]], session: Session, *, as_json
         width = max(len(part["name"]) for part in parts)
         for part in parts:
             state = screen.paint("answers  ", Style.GREEN) if part["answers"] else screen.paint("no answer", Style.RED)
-            screen.write(f"{one_line(part['name']).ljust(width)}   {state}   {one_line(part['says'])}")
+            screen.show(f"{one_line(part['name']).ljust(width)}   {state}   {one_line(part['says'])}")
     return 0 if all(part["answers"] for part in parts) else EXIT_FAILED
 
 

@@ -36,5 +36,5 @@ def run_start(options: argparse.Namespace, session: Session) -> int:
         fit += (f"disk: {disk.words}",)
     clashes = where_allowed(existing_notes, definition, session.places) or ()
     for note in (*schedule.notes, *clashes, *fit, *zone_notes(definition, schedule, now, session)):
-        session.screen.write(f"note: {note}")
+        session.screen.show(f"note: {note}")
     return request_change(session, "start", {"file": os.path.abspath(options.file)}, [file.content])  # noqa: PTH100 - links in it are the person's own name for the file

@@ -63,7 +63,7 @@ def run_verify(options: argparse.Namespace, session: Session) -> int:  # noqa: A
         session.screen.show(f"{subject}: {one_line(result.words)}")
     outcome = f"{format_count(damaged, 'finding')}: see above" if damaged else "no damage found"
     outcome += f"; {format_count(unjudged, 'thing')} could not be judged" if unjudged else ""
-    session.screen.write(session.screen.paint(outcome, Style.RED if damaged or unjudged else Style.GREEN))
+    session.screen.show(session.screen.paint(outcome, Style.RED if damaged or unjudged else Style.GREEN))
     return EXIT_FAILED if damaged else EXIT_UNAVAILABLE if unjudged else 0
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import stat
-from contextlib import suppress
+from configparser import ConfigParser
+from configparser import Error as NoConfiguration
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from plantimager.timelapse.scan.secrets import MIN_SECRET_LENGTH
 from plantimager.timelapse.support.durable import read_regular
 from plantimager.timelapse.support.errors import FileUnusable
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 MAX_SECRET_BYTES: Final = 1 << 20
+_OPEN_KEYS: Final = frozenset("type vendor provider region env_auth host port user url endpoint remote".split())  # noqa: SIM905 - as one line
+"""The keys of a remote whose values are in many messages, and no secrets."""
 
 
 class Secret(Struct, frozen=True):
@@ -24,16 +29,22 @@ class Secret(Struct, frozen=True):
 
     path: Path
     text: str
+    what: str = "secret"
+    is_private: bool = False
+    """Whether nobody else may read the file; the mode of a unit's credential is systemd's."""
+    fault: str = ""
+    """Why the file can't be used now, so that ``text`` is that of before."""
 
     def __repr__(self) -> str:
         """Return a text without the secret, which is safe in a log."""
         return f"Secret({self.path})"
 
-    def latest(self) -> str:
-        """Return the text that the file has by now; that of before where it can't be read, or is empty."""
-        with suppress(OSError, UnicodeDecodeError):
-            return _read(self.path) or self.text
-        return self.text
+    def latest(self) -> Secret:
+        """Return the secret that the file has by now; this one, and the `fault`, where it has none that can be used."""
+        try:
+            return replace(self, text=_read(self.path, self.what, is_private=self.is_private), fault="")
+        except FileUnusable as problem:
+            return replace(self, fault=str(problem))
 
 
 def read_secret(credential: str, named: Path | None, environment: Mapping[str, str], *, key: str, what: str) -> Secret:
@@ -52,18 +63,30 @@ def read_secret(credential: str, named: Path | None, environment: Mapping[str, s
             Path(credential), f"there is no such credential; write {key} = or see LoadCredential= of the unit"
         )
     path = named or Path(str(directory), credential)
+    is_private = named is not None
+    return Secret(path, _read(path, what, is_private=is_private), what, is_private)
+
+
+def _read(path: Path, what: str, *, is_private: bool) -> str:
     try:
-        if named is not None and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if is_private and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise FileUnusable(path, f"others can read this {what}; chmod 600 {path}")
-        secret = _read(path)
+        text = read_regular(path, MAX_SECRET_BYTES).decode("utf-8-sig").strip("\r\n")
     except OSError as problem:
         raise FileUnusable(path, f"the {what} can't be read: {(problem.strerror or str(problem)).lower()}") from problem
     except UnicodeDecodeError:
         raise FileUnusable(path, f"the {what} is not in UTF-8") from None
-    if not secret:
+    if not text:
         raise FileUnusable(path, f"the {what} is empty")
-    return Secret(path, secret)
+    return text
 
 
-def _read(path: Path) -> str:
-    return read_regular(path, MAX_SECRET_BYTES).decode("utf-8-sig").strip("\r\n")
+def rclone_secrets(configuration: str) -> set[str]:
+    """Return the values in a configuration of rclone that no message may repeat."""
+    parser = ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(configuration)
+    except NoConfiguration:  # encrypted, or faulty, which rclone says itself
+        return {line for line in configuration.splitlines() if len(line) >= MIN_SECRET_LENGTH}
+    values = {value for name in parser.sections() for key, value in parser.items(name) if key not in _OPEN_KEYS}
+    return {value for value in values - {"true", "false"} if len(value) >= MIN_SECRET_LENGTH}

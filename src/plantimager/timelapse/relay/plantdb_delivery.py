@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from plantimager.timelapse.scan.miappe import as_table
 from plantimager.timelapse.support import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from plantimager.timelapse.relay.credentials import Secret
     from plantimager.timelapse.relay.delivery import Shipment
@@ -40,8 +41,9 @@ class PlantDbDelivery:
     def deliver(self, shipment: Shipment) -> Delivered:
         """Bring a dataset to the server; see `delivery.Delivery.deliver`."""
         dataset = prepare_dataset(shipment.directory, shipment.scan)
-        client = self._client_to(shipment.database, shipment.pace)
-        sent, others = deliver_dataset(client, dataset, shipment, by_length=self._target.verify == "length")
+        with self._password_told():
+            client = self._client_to(shipment.database, shipment.pace)
+            sent, others = deliver_dataset(client, dataset, shipment, by_length=self._target.verify == "length")
         return Delivered("picture", len(dataset.files), sent, dataset.bytes, dataset.digest, dataset.left + others)
 
     def doubt(self, shipment: Shipment) -> str:
@@ -65,6 +67,16 @@ class PlantDbDelivery:
             self._client.close()
             self._client = None
 
+    @contextmanager
+    def _password_told(self) -> Iterator[None]:
+        """Say with a failure also why a password that was replaced isn't taken up, which may be its cause."""
+        try:
+            yield
+        except Unreachable as problem:
+            if not self._password.fault:
+                raise
+            raise Unreachable(f"{problem}; {self._password.fault}; the one of before is used") from problem
+
     def _client_to(self, database: Mapping[str, str], pace: TargetPace) -> PlantDbClient:
         """Return the client; ``database`` is what the store names now.
 
@@ -78,7 +90,8 @@ class PlantDbDelivery:
             raise Unreachable("neither [relay.deliver] nor the store names a url")
         if "@" in url:  # the fault of the library would repeat a part of it
             raise Unreachable("the db_url in the store has a user or a password in it; write [relay.deliver] url =")
-        account = Account(user, self._password.latest()) if user else Account(token=database.get("api_token", ""))
+        self._password = self._password.latest() if user else self._password
+        account = Account(user, self._password.text) if user else Account(token=database.get("api_token", ""))
         if not user and not account.token:
             raise Unreachable("neither a user in [relay.deliver] nor an api_token in the store")
         if self._client is None or self._client_of != (url, account, pace):

@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 from unicodedata import normalize
 
+from msgspec import Struct
+
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import RECEIPT, load_receipt
 from plantimager.timelapse.relay.delivery import LOST, Delivered, ServerFailed, TargetRefused, Unreachable
@@ -25,7 +27,7 @@ from plantimager.timelapse.relay.sealed_dataset import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from plantimager.timelapse.relay.credentials import Secret
     from plantimager.timelapse.relay.delivery import Shipment
@@ -40,6 +42,11 @@ _RENAMED: Final = re.compile(r"[\0-\x1f\x7f\u201b]")
 _NO_DIRECTORY: Final = re.compile("is a file not a directory")
 TRIES: Final = 2
 """Of a copy: the second one may have a new connection."""
+TELLING: Final = 1 << 16
+"""Bytes by which a file that was cut off is known as ours where the ledger doesn't know of it: two files by one camera
+have the same header, and none at all are the beginning of any."""
+SETTLED: Final = 600.0
+"""Seconds after which what has stayed the same there is on no other rig's way any more."""
 
 
 class RcloneDelivery:
@@ -47,8 +54,8 @@ class RcloneDelivery:
 
     So a directory there with a receipt is whole. What is there without one may be a file of ours that was cut off: it
     has the first bytes of ours, and is the only thing that is overwritten; where the ledger doesn't know of it, only
-    once it has stayed the same from one try to the next. Those of a rig with a name go into a
-    directory of that name; earlier versions put them beside those of all others, where they stay.
+    where those are many, and have stayed the same for some time. Those of a rig with a name go into a directory of that
+    name; earlier versions put them beside those of all others, where they stay.
     """
 
     def __init__(self, target: DeliverTarget, configuration: Secret, rig: str | None = None) -> None:
@@ -57,7 +64,7 @@ class RcloneDelivery:
         self._own = self._remote if rig in {None, last} else _below(self._remote, str(rig))
         self._by_length, self.polite = target.verify == "length", target.polite
         self._rclone = Rclone(configuration, target.timeout, target.max_rate)
-        self._unknown: dict[str, Mapping[str, int]] = {}
+        self._unknown: dict[str, _Unknown] = {}
 
     def deliver(self, shipment: Shipment) -> Delivered:
         """Bring a dataset to the remote; see `delivery.Delivery.deliver`."""
@@ -110,14 +117,22 @@ def _below(remote: str, name: str) -> str:
     return f"{remote}{name}" if remote[-1] in ":/" else f"{remote}/{name}"
 
 
+class _Unknown(Struct, frozen=True):
+    """What was found cut off without being known to be begun."""
+
+    at: float
+    """When first, by the monotonic clock."""
+    sizes: Mapping[str, int]
+
+
 class _Copy:
     """The files of one dataset here and there."""
 
     def __init__(
-        self, rclone: Rclone, shipment: Shipment, remote: str, unknown: dict[str, Mapping[str, int]], *, by_length: bool
+        self, rclone: Rclone, shipment: Shipment, remote: str, unknown: dict[str, _Unknown], *, by_length: bool
     ) -> None:
-        """``unknown`` are the sizes of what was found cut off without being known to be begun, for the next try."""
-        self._unknown = unknown
+        """``unknown`` is kept for the next try."""
+        self._unknown, self._clock = unknown, shipment.pace.clock
         self._rclone, self._remote, self._by_length = rclone, remote, by_length
         self._run, self._progress = partial(rclone.run, shipment.pace), shipment.progress
         self._directory, self._places = shipment.directory, (str(shipment.directory), remote)
@@ -172,8 +187,8 @@ class _Copy:
             raise self._failure(run, unknown[0])
         return {name: run.verdicts[name] for name in names}
 
-    def cut_off(self, there: Mapping[str, str], *, was_begun: bool) -> Sequence[str]:
-        """Return the files there that are ours, cut off in an earlier delivery.
+    def cut_off(self, there: Mapping[str, str], *, was_begun: bool) -> Mapping[str, int]:
+        """Return the files there that are ours, cut off in an earlier delivery, each with its size there.
 
         Raises
         ------
@@ -183,27 +198,49 @@ class _Copy:
             The remote doesn't say what there is; or it may be another rig's, on its way.
         """
         other = [name for name, verdict in there.items() if verdict == OTHER]
-        may_be_ours = there[RECEIPT] == MISSING or other == [RECEIPT]
-        ours = self._beginnings(other) if other and may_be_ours else {}
-        foreign = [name for name in other if name not in ours]
-        if foreign:
+        is_receipt_alone = other == [RECEIPT]
+        sizes = self._sizes(other) if other and (is_receipt_alone or there[RECEIPT] == MISSING) else {}
+        larger = [name for name in other if name not in sizes or sizes[name] >= self._size_here(name)]
+        if foreign := larger or self._no_beginnings(sizes):  # nothing is read back where the sizes say enough
             raise TargetRefused(f"{self._remote} has other bytes as {foreign[0]}, and nothing there is overwritten")
-        if ours and not was_begun and self._unknown.pop(self._remote, None) != ours:
-            self._unknown[self._remote] = ours
-            words = "which is completed if it is the same at the next try"
-            raise ServerFailed(f"{self._remote} has the beginning of {other[0]}, {words}")
-        return other
+        is_known = was_begun or (is_receipt_alone and set(there.values()) == {SAME, OTHER})
+        if sizes and not is_known:
+            self._wait_until_settled(sizes)
+        return sizes
 
-    def _beginnings(self, names: Sequence[str]) -> Mapping[str, int]:
-        """Return the sizes of the files there that are the first bytes of ours, and no more."""
-        sizes = self._run("lsf", self._remote, "-R", "--files-only", "--format", "sp", "--separator", " ", names=names)
-        digests = self._run("hashsum", "SHA-256", "--download", self._remote, names=names)
-        size_of = {name: size for size, _, name in (line.partition(" ") for line in sizes.listed)}
-        digest_of = {name: digest for digest, _, name in (line.partition("  ") for line in digests.listed)}
-        if not all(size_of.get(name, "").isdecimal() and name in digest_of for name in names):
-            raise self._failure(sizes if sizes.status else digests, next(iter(names)))
-        found = {name: int(size_of[name]) for name in names}
-        return {name: size for name, size in found.items() if self._is_beginning(name, size, digest_of[name])}
+    def _wait_until_settled(self, sizes: Mapping[str, int]) -> None:
+        """Fail until what nobody knows of has stayed the same for some time, however soon a person asks again."""
+        if short := next((name for name, size in sizes.items() if size < TELLING), None):
+            words = "too few to know them as ours, and nothing there is overwritten"
+            raise TargetRefused(f"{self._remote} has the first {sizes[short]} bytes of {short}, {words}")
+        now, before = self._clock.monotonic(), self._unknown.get(self._remote)
+        if before is None or before.sizes != sizes:
+            before = self._unknown[self._remote] = _Unknown(now, sizes)
+        if now < before.at + SETTLED:
+            words = f"which is completed if it is the same after {SETTLED / 60:.0f} minutes"
+            raise ServerFailed(f"{self._remote} has the beginning of {next(iter(sizes))}, {words}")
+        del self._unknown[self._remote]
+
+    def _size_here(self, name: str) -> int:
+        return (self._directory / name).stat().st_size
+
+    def _sizes(self, names: Sequence[str]) -> Mapping[str, int]:
+        """Return the sizes of files there."""
+        run = self._run("lsf", self._remote, "-R", "--files-only", "--format", "sp", "--separator", " ", names=names)
+        size_of = {name: size for size, _, name in (line.partition(" ") for line in run.listed)}
+        if unknown := [name for name in names if not size_of.get(name, "").isdecimal()]:
+            raise self._failure(run, unknown[0])
+        return {name: int(size_of[name]) for name in names}
+
+    def _no_beginnings(self, sizes: Mapping[str, int]) -> Sequence[str]:
+        """Return those of some files there that are not the first bytes of ours."""
+        if not sizes:
+            return []
+        run = self._run("hashsum", "SHA-256", "--download", self._remote, names=[*sizes])
+        digest_of = {name: digest for digest, _, name in (line.partition("  ") for line in run.listed)}
+        if unknown := [name for name in sizes if name not in digest_of]:
+            raise self._failure(run, unknown[0])
+        return [name for name, size in sizes.items() if not self._is_beginning(name, size, digest_of[name])]
 
     def _failure(self, run: RcloneRun, name: str) -> ServerFailed | Unreachable:
         """Return what a run means that doesn't say enough of a file: one that knows of some has reached the remote."""
@@ -218,7 +255,7 @@ class _Copy:
                 left -= len(piece)
             return bool(file.read(1)) and hashed.hexdigest() == digest
 
-    def send_compared(self, names: Sequence[str], cut_off: Collection[str]) -> None:
+    def send_compared(self, names: Sequence[str], cut_off: Mapping[str, int]) -> None:
         """Copy files that are not there, or ``cut_off``, and compare them; what fails by its connection once more.
 
         The receipt is compared with them: somebody else may have brought a dataset of that name meanwhile.
@@ -232,7 +269,7 @@ class _Copy:
         """
         for _ in range(TRIES):  # a frozen server may have written late, and half, what is refused as immutable now
             run = self._send([name for name in names if name not in cut_off], "--immutable")
-            run = self._send([name for name in names if name in cut_off]) or run
+            run = self._send(self._still_cut_off([name for name in names if name in cut_off], cut_off)) or run
             there = self.compare([*dict.fromkeys((*names, RECEIPT))])
             cut_off = self.cut_off(there, was_begun=True)
             names = [name for name in names if there[name] != SAME]
@@ -240,6 +277,13 @@ class _Copy:
                 return
         reason = self._rclone.in_words(run.reason) if run is not None and run.status else "it was taken"
         raise ServerFailed(f"{names[0]} is not there as it is here after it was sent; {reason}")
+
+    def _still_cut_off(self, names: Sequence[str], before: Mapping[str, int]) -> Sequence[str]:
+        """Return those that are cut off as ``before``, just before they are overwritten: another rig may go on."""
+        if not names:
+            return []
+        now = self.cut_off(self.compare([*dict.fromkeys((*names, RECEIPT))]), was_begun=True)
+        return [name for name in names if now.get(name) == before[name]]
 
     def _send(self, names: Sequence[str], *words: str) -> RcloneRun | None:
         if not names:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from configparser import ConfigParser
-from configparser import Error as NoConfiguration
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from plantimager.timelapse.drivers.programs.environment import ProgramFault, ProgramMissing, basic_environment
 from plantimager.timelapse.drivers.programs.run import run_program
+from plantimager.timelapse.relay.credentials import rclone_secrets
 from plantimager.timelapse.relay.delivery import FULL, NO_ROOM, Unreachable
 from plantimager.timelapse.relay.http_exchange import least_speed
 from plantimager.timelapse.relay.pacing import Interrupted
-from plantimager.timelapse.scan.secrets import MIN_SECRET_LENGTH
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.text import one_line
 
@@ -31,6 +29,8 @@ MAX_WORDS: Final = 200
 """The part of a message that is repeated."""
 MAX_MESSAGES: Final = 20
 """Messages of one run that are kept, the last ones."""
+KEPT_SECRETS: Final = 8
+"""Of the sets of secrets that the configuration has had, the last ones, beside that of the start."""
 STALLED: Final = 2
 """Time-outs without progress after which rclone is ended; after one it should have given up itself."""
 
@@ -53,7 +53,8 @@ USUAL_FAULTS: Final = {
         "forbidden|access ?denied|SSH_FX_PERMISSION_DENIED": "the server doesn't allow this account to do it",
         rf"/{SCRATCH}[^:]*: no space left": "this host has no room left for temporary files",
         NO_ROOM.pattern: FULL,
-        "method not allowed|SSH_FX_FAILURE": "the server gives no reason; it may have no room left",
+        "SSH_FX_FAILURE": "the server gives no reason; it may have no room left",
+        "method not allowed": "the server gives no reason; it may have no room left, or its url is no WebDAV server's",
         "timed? ?out|timeout|deadline exceeded": "the server doesn't answer in time",
         "find section in config": "rclone's configuration has no remote of this name",
         "(directory|object|bucket) (was )?not found|404 not found|NoSuchBucket": "it isn't there",
@@ -68,8 +69,6 @@ _QUERY: Final = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
 _TIME_OF_DAY: Final = re.compile(r"(?<=\d{4}-\d\d-\d\d)T[\d:.]+Z?")
 """In what rclone says of certificates: a trouble with another time is no other trouble."""
 _ENCRYPTED: Final = "unable to decrypt configuration"
-_OPEN_KEYS: Final = frozenset("type vendor provider region env_auth host port user url endpoint remote".split())  # noqa: SIM905 - as one line
-"""The keys of a remote whose values are in many messages, and no secrets."""
 
 
 class Remark(NamedTuple):
@@ -167,7 +166,8 @@ class Rclone:
 
     def __init__(self, configuration: Secret, timeout: timedelta, rate: int | None) -> None:
         self._configuration, self._timeout, self._rate = configuration, timeout, rate
-        self._secrets = rclone_secrets(configuration.text)
+        self._first = rclone_secrets(configuration.text)
+        self._later: deque[set[str]] = deque([self._first], KEPT_SECRETS)
         self.has_hashes = True
         """Whether the remote may have some, by what rclone has said until now."""
 
@@ -189,6 +189,8 @@ class Rclone:
         self, pace: TargetPace, words: Sequence[str], names: Sequence[str], on_files: Callable[[int], None]
     ) -> RcloneRun:
         self._learn_secrets()
+        if self._configuration.is_private and self._configuration.fault:
+            raise Unreachable(self._configuration.fault)
         result = RcloneRun()
         stop = _Stop(pace, self._timeout.total_seconds() * STALLED, least_speed(self._rate), result)
 
@@ -241,10 +243,12 @@ class Rclone:
 
     def _learn_secrets(self) -> None:
         """Take up those that the configuration has by now: rclone writes new tokens into it, and a person anything."""
-        self._secrets |= rclone_secrets(self._configuration.latest())
+        self._configuration = self._configuration.latest()
+        if (secrets := rclone_secrets(self._configuration.text)) != self._later[-1]:
+            self._later.append(secrets)
 
     def _without_secrets(self, words: str) -> str:
-        for secret in sorted(self._secrets, key=len, reverse=True):
+        for secret in sorted(self._first.union(*self._later), key=len, reverse=True):
             words = words.replace(secret, "…")
         if _ENCRYPTED in words:
             words = f"{_ENCRYPTED}, and nobody can be asked for its password; take that off with rclone config"
@@ -256,21 +260,6 @@ _NO_SURPRISES: Final = {"RCLONE_CACHE_DIR": "/nonexistent", "RCLONE_SFTP_DISABLE
 
 A file that was cut off must be the beginning of ours: what several writers send may have holes.
 """
-
-
-def rclone_secrets(configuration: str) -> set[str]:
-    """Return the values in a configuration of rclone that no message may repeat."""
-    parser = ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(configuration)
-    except NoConfiguration:  # encrypted, or faulty, which rclone says itself
-        return {line for line in configuration.splitlines() if len(line) >= MIN_SECRET_LENGTH}
-    values = ((key, value) for name in parser.sections() for key, value in parser.items(name))
-    return {value for key, value in values if _may_be_secret(key, value)}
-
-
-def _may_be_secret(key: str, value: str) -> bool:
-    return key not in _OPEN_KEYS and len(value) >= MIN_SECRET_LENGTH and value not in {"true", "false"}
 
 
 class _Stop:

@@ -94,7 +94,7 @@ class Relay:
                     self._notifier.feed_watchdog()
                     watch.wait(timeout)
                     self._wakeup.clear()
-                    if directories != self._directories():
+                    if watch.has_ended or directories != self._directories():
                         break
 
     def _directories(self) -> Mapping[Path, tuple[int, int]]:

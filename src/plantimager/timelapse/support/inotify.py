@@ -10,14 +10,20 @@ import contextlib
 import ctypes
 import os
 import select
+import struct
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _IN_CLOSE_WRITE, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x8, 0x80, 0x100, 0x200
 _EVENTS: Final = _IN_CLOSE_WRITE | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE
 """A file was written, renamed or deleted, or a new one appeared."""
+
+_IN_UNMOUNT, _IN_IGNORED = 0x2000, 0x8000
+_HEAD: Final = struct.Struct("iIII")
+"""Of an event: the watch, what has happened, a cookie, and the length of the name that follows."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -26,6 +32,8 @@ class FileWatch:
     """A watch on the files of some directories, not of those below. It notices changes from its creation on."""
 
     def __init__(self, *directories: Path) -> None:
+        self.has_ended = False
+        """Whether a directory was deleted, or its disk unmounted: what comes to its place is not watched."""
         self._fd: int = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
         if self._fd >= 0:
@@ -42,8 +50,8 @@ class FileWatch:
         changed = bool(self._poll.poll(max(timeout, 0.0) * 1000))
         if self._fd >= 0:
             with contextlib.suppress(BlockingIOError):
-                while os.read(self._fd, 2**16):
-                    pass
+                while events := os.read(self._fd, 2**16):
+                    self.has_ended = self.has_ended or any(map((_IN_UNMOUNT | _IN_IGNORED).__and__, _masks(events)))
         return changed
 
     def close(self) -> None:
@@ -56,3 +64,12 @@ class FileWatch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _masks(events: bytes) -> Iterator[int]:
+    """Yield what has happened, event by event."""
+    at = 0
+    while at < len(events):
+        _, mask, _, length = _HEAD.unpack_from(events, at)
+        at += _HEAD.size + length
+        yield mask
