@@ -715,3 +715,28 @@ def test_each_attempt_is_asked_about_in_the_directory_that_it_was_put_into(rig, 
     world.live(off=MINUTE)
     assert asked == [second, disks.datasets] if is_there else [disks.datasets]
     assert world.statuses() == ["interrupted", "interrupted", "succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize("name", ["first", "first\udcff"])
+def test_attempt_whose_directory_is_not_recorded_is_asked_about_in_the_known_one(rig, monkeypatch, tmp_path, name):
+    """The version before recorded none, and no text holds each path: another one that a person names says nothing."""
+    first, asked = tmp_path / name, []
+
+    def recover(driver, request):
+        asked.append(request.dataset_dir.parent)
+        if request.dataset_dir.parent != first:
+            return None
+        driver.world.datasets.add(request.scan_id)
+        return ScanResult(pictures=1)
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world = rig()
+    world.configure()
+    world.config = replace(world.config, datasets=first)
+    world.define(every=HOUR, n=2)
+    with monkeypatch.context() as version_before:
+        version_before.setattr(TimeLapse, "put_into", lambda self, _: self)
+        world.live((HOUR + 10 * SECOND, Life.kill))
+    world.configure(datasets=tmp_path / "second")
+    world.live(off=5 * MINUTE)
+    assert (asked, world.statuses()) == ([first], ["succeeded"] * 2)

@@ -28,7 +28,7 @@ def request_of(
 ) -> ScanRequest:
     """Return the request for the running attempt, or the last one at ``slot``, without the configuration's secrets.
 
-    Its dataset is in the directory that the attempt was put into; where that isn't known, in ``datasets``.
+    Its dataset is in the directory that the attempt was put into; where that isn't recorded, in ``datasets``.
     """
     slot = timelapse.next_idx if slot is None else slot
     record = timelapse.records[slot]

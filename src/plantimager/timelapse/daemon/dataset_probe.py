@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -28,7 +29,6 @@ from plantimager.timelapse.support.file_system import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.transition import Transition
@@ -120,6 +120,12 @@ class DatasetProbe:
             return False
         slots = [*([timelapse.next_idx] if timelapse.state is TimeLapseState.RUNNING else []), *timelapse.unsettled]
         return any(timelapse.records[slot].directory in (None, path) for slot in slots)
+
+    @property
+    def unrecorded_place(self) -> Path:
+        """Where attempts are whose directory isn't recorded: the known one, whichever a person has named since."""
+        path = self._keeper.logbook.datasets_disk.get("path", "")
+        return Path(path) if path.startswith("/") and not self.is_lost else self._active.datasets
 
     def describe(self, why: str, place: Path | None = None) -> str:
         """Return for a person why datasets can't be written."""
