@@ -740,3 +740,27 @@ def test_attempt_whose_directory_is_not_recorded_is_asked_about_in_the_known_one
     world.configure(datasets=tmp_path / "second")
     world.live(off=5 * MINUTE)
     assert (asked, world.statuses()) == ([first], ["succeeded"] * 2)
+
+
+def test_directory_that_is_gone_is_no_answer_about_its_attempts(rig, monkeypatch, tmp_path):
+    """It was moved, on the store's own disk, and the configuration follows: the attempt stays open to an answer."""
+    first, second, asked = tmp_path / "first", tmp_path / "second", []
+
+    def recover(_, request):
+        asked.append(request.dataset_dir.parent)
+        return ScanResult(pictures=1) if request.dataset_dir.parent == first else None
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world = rig()
+    first.mkdir()
+    world.configure(datasets=first)
+    world.define(every=HOUR, n=3)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    first.rename(second)
+    world.configure(datasets=second)
+    world.live((30 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert (asked, world.statuses(), world.stored().unsettled) == ([], ["interrupted"], [0])
+    first.symlink_to(second)
+    world.datasets.add("tl_0")
+    world.live(off=5 * MINUTE)
+    assert (asked, world.statuses()) == ([first], ["succeeded"] * 3)

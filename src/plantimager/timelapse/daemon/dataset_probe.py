@@ -220,7 +220,7 @@ def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept:
 
 
 def _examine_earlier(place: Path, storage: Path, known: Mapping[str, str], *, accept: bool) -> _Found:
-    """Look at a directory that attempts were put into; one of which no disk is known is there, or out of reach."""
-    if str(place) != known.get("path") and not os.path.isdir(place):  # noqa: PTH112 - a Path raises where one is closed
+    """Look at a directory that attempts were put into; where it is gone, that is no answer about them."""
+    if not os.path.isdir(place):  # noqa: PTH112 - a Path raises where one is closed
         return _Found("it is not there", is_elsewhere=True)
     return _examine(place, storage, known, accept=accept)
