@@ -9,6 +9,7 @@ from simulation import HOUR, MINUTE, SECOND, START, Behaviour, Boot, Bounded, Li
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.daemon.attempt_request import request_of
+from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers.base import Call
@@ -764,3 +765,19 @@ def test_directory_that_is_gone_is_no_answer_about_its_attempts(rig, monkeypatch
     world.datasets.add("tl_0")
     world.live(off=5 * MINUTE)
     assert (asked, world.statuses()) == ([first], ["succeeded"] * 3)
+
+
+def test_disk_that_does_not_answer_is_told_from_the_others_where_it_is_not_known_where_datasets_are(rig, monkeypatch):
+    """The words are others."""
+    probes, seen, look = [], [], DatasetProbe.look
+
+    def note(probe):
+        probes.append(probe)
+        look(probe)
+
+    def ask(life):
+        seen.append(probes[-1].is_stalled(life.world.places.datasets_in(life.world.disk)))
+
+    monkeypatch.setattr(DatasetProbe, "look", note)
+    late_answer(rig, monkeypatch, (30 * MINUTE, ask), (100 * MINUTE, ask))
+    assert seen == [True, False]

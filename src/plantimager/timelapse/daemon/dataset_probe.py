@@ -50,11 +50,16 @@ class DatasetProbe:
         self._keeper, self._active, self._clock = common.keeper, common.active, common.clock
         self.trouble: str | None = None
         """Why datasets can't be written, as of the last look."""
-        self.is_away = False
-        """Whether the directory or its disk may be another one: a driver could write there, and must not."""
+        self._found = _Found()
+        """As of the last look, too."""
         self._lost: str | None = None
         """The timelapse of which it isn't known in which directory its earlier datasets are."""
-        self._lost_why = ""
+        self._lost_why = _Found()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the directory or its disk may be another one: a driver could write there, and must not."""
+        return self._found.is_away
 
     def find_place(self, timelapse: TimeLapse) -> None:
         """Have the datasets of a timelapse where its earlier ones are; an ended one may have unsettled attempts.
@@ -71,13 +76,13 @@ class DatasetProbe:
         try:
             place = call_with_timeout(PROBE_TIMEOUT, "datasets", partial(self._find, timelapse.scan_ids))
             if isinstance(place, _Found):
-                self._lost, self._lost_why = timelapse.id, place.why or ""
+                self._lost, self._lost_why = timelapse.id, place
             elif place not in (later, self._active.datasets):
                 self._active.keep_datasets(place)
                 words = f"datasets of {timelapse.id} stay in {place}; those of later timelapses go to {later}"
                 log_event(Action.CONFIG_LOADED, words)
         except DriverStalled:
-            self._lost, self._lost_why = timelapse.id, STALLED
+            self._lost, self._lost_why = timelapse.id, _Found(STALLED, is_stalled=True)
 
     def _find(self, scan_ids: Iterable[str]) -> Path | _Found:
         """Return the directory of the datasets of some scans, or why they can't be seen. May hang as the disk may."""
@@ -96,13 +101,14 @@ class DatasetProbe:
         """
         datasets, storage, known = place or self._active.datasets, self._keeper.file.path.parent, self._keeper.logbook
         if datasets == self._active.datasets and self.is_lost:
-            return _Found(f"{self._lost_why}, so that it isn't known where its earlier ones are", is_elsewhere=True)
+            why = f"{self._lost_why.why}, so that it isn't known where its earlier ones are"
+            return replace(self._lost_why, why=why, is_elsewhere=True)
         try:
             look = _examine if datasets == self._active.datasets else _examine_earlier
             call = partial(look, datasets, storage, known.datasets_disk, accept=accept)
             found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
         except DriverStalled:
-            found = _Found(STALLED)
+            found = _Found(STALLED, is_stalled=True)
         unmounted = found.why is not None and awaits_disk(datasets)
         return replace(found, why=UNMOUNTED) if unmounted else found
 
@@ -133,15 +139,14 @@ class DatasetProbe:
 
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
-        before, self.trouble, self.is_away = self.trouble, None, False
+        before, self.trouble, self._found = self.trouble, None, _Found()
         last, timelapse = self._keeper.timelapse, self._keeper.active
         if last is not None and self._lost == last.id:
             self.find_place(last)
         if timelapse is None:
             return
         datasets, known = self._active.datasets, self._keeper.logbook
-        found = self.examine(accept=True)
-        self.is_away = found.is_away
+        found = self._found = self.examine(accept=True)
         if found.disk is not None and found.disk != known.datasets_disk and not self._keeps_marks:
             self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
         if found.why is None:
@@ -156,16 +161,16 @@ class DatasetProbe:
 
     def is_within_reach(self, place: Path) -> bool:
         """Look, and return whether it can be told what is in a directory, with or without a timelapse that goes on."""
-        return self._trouble_at(place) is None
+        return self._look_at(place).why is None
 
     def is_stalled(self, place: Path) -> bool:
         """Look, and return whether the disk of a directory doesn't answer."""
-        return self._trouble_at(place) in (STALLED, self.describe(STALLED))
+        return self._look_at(place).is_stalled
 
-    def _trouble_at(self, place: Path) -> str | None:
+    def _look_at(self, place: Path) -> _Found:
         self.look()
         is_looked_at = place == self._active.datasets and self._keeper.active is not None
-        return self.trouble if is_looked_at else self.examine(place).why
+        return self._found if is_looked_at else self.examine(place)
 
     def on_transition(self, transition: Transition) -> None:
         """Forget the trouble when a slot is taken: its dataset is there."""
@@ -179,6 +184,8 @@ class _Found(Struct, frozen=True):
     why: str | None = None
     """Why datasets can't be put there."""
     is_elsewhere: bool = False
+    is_stalled: bool = False
+    """Whether the disk doesn't answer."""
     disk: dict[str, str] | None = None
     """The disk to remember; ``None`` leaves that as it is."""
 
