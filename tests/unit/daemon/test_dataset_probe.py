@@ -781,3 +781,29 @@ def test_disk_that_does_not_answer_is_told_from_the_others_where_it_is_not_known
     monkeypatch.setattr(DatasetProbe, "look", note)
     late_answer(rig, monkeypatch, (30 * MINUTE, ask), (100 * MINUTE, ask))
     assert seen == [True, False]
+
+
+def test_scan_that_is_found_in_an_earlier_directory_ends_no_trouble_of_another_one(rig, disks, monkeypatch, tmp_path):
+    """It was told once, and is shown as long as it lasts."""
+    recover_from(disks, monkeypatch)
+    world, second, shown = rig(), tmp_path / "second", []
+    second.write_text("where a disk is to be mounted")
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=3)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    world.configure(datasets=second)
+
+    def show(life):
+        shown.append((life.timelapse.unsettled, "Not a directory" in f"{read_live(world.places.store)['trouble']}"))
+
+    world.live(
+        (10 * MINUTE, show),
+        (56 * MINUTE, lambda _: disks.mount("one")),
+        (90 * MINUTE, show),
+        (100 * MINUTE, lambda _: second.unlink()),
+        off=5 * MINUTE,
+    )
+    assert shown == [([0], True), ([], True)]
+    assert world.statuses() == ["succeeded", "skipped", "succeeded"]
+    assert len(world.said("datasets_out_of_reach")) == 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from plantimager.timelapse.daemon.attempt_request import place_of
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain.durations import format_duration
@@ -173,8 +174,10 @@ class DatasetProbe:
         return self._found if is_looked_at else self.examine(place)
 
     def on_transition(self, transition: Transition) -> None:
-        """Forget the trouble when a slot is taken: its dataset is there."""
-        if any(isinstance(event, SlotTaken) for event in transition.events):
+        """Forget the trouble when a slot is taken: its dataset is there, unless that is in an earlier directory."""
+        records = {} if transition.before is None else transition.before.records
+        taken = [records[event.record.slot] for event in transition.events if isinstance(event, SlotTaken)]
+        if self._active.datasets in {place_of(record, self.unrecorded_place) for record in taken}:
             self.trouble = None
 
 
