@@ -655,7 +655,7 @@ def test_definition_waits_for_an_attempt_in_another_directory_and_says_where(rig
     world.live((HOUR + 10 * SECOND, Life.kill))
     disks.mount()
     world.live((10 * MINUTE, move), (30 * MINUTE, come_back), off=5 * MINUTE)
-    words = f"the scan of tl, which may be whole, can't be looked for: {disks.datasets}: datasets can't be put there: "
+    words = f"the scan of tl, which may be whole, can't be looked for: {disks.datasets}: "
     assert f"next can't start yet: {words}its disk isn't mounted" in world.said("definition_refused")[0]
     assert (world.stored().id, world.statuses()) == ("next", ["succeeded"])
     assert [record.status for record in world.archived()[0].records.values()] == ["succeeded"]

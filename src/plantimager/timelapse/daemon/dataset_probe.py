@@ -134,9 +134,9 @@ class DatasetProbe:
         path = self._keeper.logbook.datasets_disk.get("path", "")
         return Path(path) if path.startswith("/") and not self.is_lost else self._active.datasets
 
-    def describe(self, why: str, place: Path | None = None) -> str:
+    def describe(self, why: str) -> str:
         """Return for a person why datasets can't be written."""
-        return f"{place or self._active.datasets}: datasets can't be put there: {why}"
+        return f"{self._active.datasets}: datasets can't be put there: {why}"
 
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
@@ -189,6 +189,8 @@ class _Found(Struct, frozen=True):
     is_elsewhere: bool = False
     is_stalled: bool = False
     """Whether the disk doesn't answer."""
+    cure: str = "try again when its disk is there"
+    """What a person can do who waits for an answer about attempts in an earlier directory."""
     disk: dict[str, str] | None = None
     """The disk to remember; ``None`` leaves that as it is."""
 
@@ -199,15 +201,18 @@ class _Found(Struct, frozen=True):
 
 
 def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool = True) -> _Found:
-    """Look at the directory, and at the disk that it is on. May hang as the disk may.
+    """Look at the directory, and at the disk that it is on. May hang as the disk may. See `_examine_disk`."""
+    why = write_refusal(datasets)
+    return _Found(why) if why is not None else _examine_disk(datasets, storage, known, accept=accept)
+
+
+def _examine_disk(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool) -> _Found:
+    """Look at the disk that a directory is on.
 
     The store's own disk is remembered without marks: that one is there as long as there is a store, whatever becomes of
     them. So a disk with marks isn't mounted where the directory is on the store's, which may be one without any.
     Without ``accept`` nothing is changed.
     """
-    why = write_refusal(datasets)
-    if why is not None:
-        return _Found(why)
     marks = {kind: mark for kind, mark in known.items() if kind != "path"}
     try:
         disk, own = identify_file_system(datasets), identify_file_system(storage)
@@ -230,7 +235,18 @@ def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept:
 
 
 def _examine_earlier(place: Path, storage: Path, known: Mapping[str, str], *, accept: bool) -> _Found:
-    """Look at a directory that attempts were put into; where it is gone, that is no answer about them."""
-    if not os.path.isdir(place):  # noqa: PTH112 - a Path raises where one is closed
-        return _Found("it is not there", is_elsewhere=True)
-    return _examine(place, storage, known, accept=accept)
+    """Look at a directory that attempts were put into: a disk that can be read alone shows a whole dataset, too.
+
+    Where the directory is gone, that is no answer about them. One that nobody may write to, and of which no disk is
+    known, may be a bare mount point.
+    """
+    try:
+        with os.scandir(place) as entries:
+            next(entries, None)
+    except (FileNotFoundError, NotADirectoryError):
+        cure = f"mount its disk again; where it is gone for good, mkdir -p {place}: then its scans count as not there"
+        return _Found("it is not there", is_elsewhere=True, cure=cure)
+    except OSError as problem:
+        return _Found(describe_disk_error(problem), is_elsewhere=True)
+    is_known = known.get("path") == str(place)
+    return (_examine_disk if is_known else _examine)(place, storage, known, accept=accept)
