@@ -15,6 +15,7 @@ from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings import places as places_module
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support import file_system
 from plantimager.timelapse.support.errors import ScanFailed
 
@@ -807,3 +808,44 @@ def test_scan_that_is_found_in_an_earlier_directory_ends_no_trouble_of_another_o
     assert shown == [([0], True), ([], True)]
     assert world.statuses() == ["succeeded", "skipped", "succeeded"]
     assert len(world.said("datasets_out_of_reach")) == 1
+
+
+def test_disk_of_each_directory_is_known_while_an_attempt_may_be_on_one(rig, monkeypatch, tmp_path):
+    """One is out of reach, and a person has named another one: nothing is put, or found missing, below that one's."""
+    table, asked, mounted = tmp_path / "mountinfo", [], set()
+    one, two = tmp_path / "one" / "scans", tmp_path / "two" / "scans"
+    one.mkdir(parents=True)
+    two.mkdir(parents=True)
+    monkeypatch.setattr(file_system, "MOUNTS", table)
+
+    def mount(*names):
+        mounted.clear()
+        mounted.update(names)
+        lines = [f"1 0 0:{name} / {tmp_path / name} rw - nfs4 nas:/{name} rw\n" for name in names]
+        table.write_text("1 0 0:1 / / rw - nfs4 nas:/root rw\n" + "".join(lines))
+
+    def recover(driver, request):
+        asked.append(request.dataset_dir.parent)
+        driver.world.datasets.add(request.scan_id)
+        return ScanResult(pictures=1) if request.dataset_dir.parts[-3] in mounted else None
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world = rig()
+    mount("one")
+    world.configure(datasets=one)
+    world.define(every=HOUR, n=5)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    mount("two")
+    world.configure(datasets=two)
+    world.live((55 * MINUTE + 10 * SECOND, Life.kill), off=5 * MINUTE)
+    assert (world.statuses(), world.stored().unsettled) == (["interrupted", "running"], [0])
+    mount()
+    world.live((70 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert (asked, world.scans()) == ([], [(0, 1), (1, 1)])
+    assert "its disk isn't mounted" in world.said("datasets_out_of_reach")[-1]
+    mount("one", "two")
+    world.live(off=MINUTE)
+    assert sorted(asked) == [one, two]
+    assert world.statuses() == ["succeeded", "succeeded", "skipped", "succeeded", "succeeded"]
+    logbook = load_timelapse(world.places.store).stored.logbook
+    assert (logbook.datasets_disk["path"], logbook.other_disks) == (str(two), {})

@@ -87,9 +87,10 @@ class DatasetProbe:
 
     def _find(self, scan_ids: Iterable[str]) -> Path | _Found:
         """Return the directory of the datasets of some scans, or why they can't be seen. May hang as the disk may."""
-        later, known = self._active.later_datasets, self._keeper.logbook.datasets_disk
-        path = next((path for path in (self._active.config.datasets, later) if str(path) == known.get("path")), None)
-        found = _Found() if path is None else _examine(path, self._keeper.file.path.parent, known, accept=False)
+        later, named, storage = self._active.later_datasets, self._active.config.datasets, self._keeper.file.path.parent
+        known = {path: self._known_disk(path) for path in (named, later) if path is not None}
+        path = next((path for path, disk in known.items() if disk), None)
+        found = _Found() if path is None else _examine(path, storage, known[path], accept=False)
         if found.why is not None:
             return found
         place = self._active.find_datasets(scan_ids)
@@ -100,13 +101,13 @@ class DatasetProbe:
 
         With or without a timelapse; with ``accept`` a new disk is.
         """
-        datasets, storage, known = place or self._active.datasets, self._keeper.file.path.parent, self._keeper.logbook
+        datasets, storage = place or self._active.datasets, self._keeper.file.path.parent
         if datasets == self._active.datasets and self.is_lost:
             why = f"{self._lost_why.why}, so that it isn't known where its earlier ones are"
             return replace(self._lost_why, why=why, is_elsewhere=True)
         try:
             look = _examine if datasets == self._active.datasets else _examine_earlier
-            call = partial(look, datasets, storage, known.datasets_disk, accept=accept)
+            call = partial(look, datasets, storage, self._known_disk(datasets), accept=accept)
             found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
         except DriverStalled:
             found = _Found(STALLED, is_stalled=True)
@@ -119,14 +120,27 @@ class DatasetProbe:
         timelapse = self._keeper.timelapse
         return timelapse is not None and self._lost == timelapse.id
 
-    @property
-    def _keeps_marks(self) -> bool:
-        """Whether the known disk is one that attempts may be whole on, while a person has named another one since."""
-        timelapse, path = self._keeper.timelapse, self._keeper.logbook.datasets_disk.get("path")
-        if timelapse is None or path in (None, str(self._active.datasets)):
-            return False
+    def _known_disk(self, place: Path) -> Mapping[str, str]:
+        """Return the path and the marks of a directory's disk; empty where none is known."""
+        known, path = self._keeper.logbook, str(place)
+        if known.datasets_disk.get("path") == path:
+            return known.datasets_disk
+        return {**known.other_disks[path], "path": path} if path in known.other_disks else {}
+
+    def _remember(self, timelapse: TimeLapse, disk: Mapping[str, str]) -> None:
+        """Have the store hold the disk of the next datasets, and those that attempts may be whole on."""
+        known, active = self._keeper.logbook, str(self._active.datasets)
         slots = [*([timelapse.next_idx] if timelapse.state is TimeLapseState.RUNNING else []), *timelapse.unsettled]
-        return any(timelapse.records[slot].directory in (None, path) for slot in slots)
+        places = {timelapse.records[slot].directory for slot in slots}
+        others = {path: marks for path, marks in known.other_disks.items() if path in places and path != active}
+        first, path = known.datasets_disk, known.datasets_disk.get("path")
+        if path in (None, active) or not {None, path} & places:
+            first = {**disk}
+        elif active.isprintable():
+            others[active] = {kind: mark for kind, mark in disk.items() if kind != "path"}
+        if (first, others) != (known.datasets_disk, known.other_disks):
+            logbook = replace(known, datasets_disk=first, other_disks=others)
+            self._keeper.commit(timelapse, self._clock.now(), logbook=logbook)
 
     @property
     def unrecorded_place(self) -> Path:
@@ -146,11 +160,10 @@ class DatasetProbe:
             self.find_place(last)
         if timelapse is None:
             return
-        datasets, known = self._active.datasets, self._keeper.logbook
+        datasets = self._active.datasets
         found = self._found = self.examine(accept=True)
-        if found.disk is not None and found.disk != known.datasets_disk and not self._keeps_marks:
-            self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
         if found.why is None:
+            self._remember(timelapse, found.disk or self._known_disk(datasets))
             if before is not None:
                 words = f"{datasets}: datasets can be put there again"
                 log_event(Action.DATASETS_WITHIN_REACH, words, timelapse=timelapse)
