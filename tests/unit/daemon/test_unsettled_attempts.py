@@ -243,8 +243,8 @@ def test_directory_that_is_gone_for_good_keeps_no_timelapse_from_beginning(rig, 
     )
     refused, soon, begun = answers
     assert refused.message.endswith(
-        f"can't be looked for: {first}: it is not there; mount its disk again; where it is gone for good, "
-        f"mkdir -p {first}: then its scans count as not there"
+        f"can't be looked for: {first}: it is not there; mount its disk again, or mkdir -p {first} where it is gone "
+        "for good: its scans count as not there then; try again when it is there"
     )
     assert soon.message.endswith("is looked for; try again in a moment")
     assert (begun.accepted, world.stored().id) == (True, "next")

@@ -202,8 +202,6 @@ class _Found(Struct, frozen=True):
     is_elsewhere: bool = False
     is_stalled: bool = False
     """Whether the disk doesn't answer."""
-    cure: str = "try again when its disk is there"
-    """What a person can do who waits for an answer about attempts in an earlier directory."""
     disk: dict[str, str] | None = None
     """The disk to remember; ``None`` leaves that as it is."""
 
@@ -257,8 +255,8 @@ def _examine_earlier(place: Path, storage: Path, known: Mapping[str, str], *, ac
         with os.scandir(place) as entries:
             next(entries, None)
     except (FileNotFoundError, NotADirectoryError):
-        cure = f"mount its disk again; where it is gone for good, mkdir -p {place}: then its scans count as not there"
-        return _Found("it is not there", is_elsewhere=True, cure=cure)
+        cure = f"mount its disk again, or mkdir -p {place} where it is gone for good: its scans count as not there then"
+        return _Found(f"it is not there; {cure}", is_elsewhere=True)
     except OSError as problem:
         return _Found(describe_disk_error(problem), is_elsewhere=True)
     is_known = known.get("path") == str(place)

@@ -161,12 +161,12 @@ class UnsettledAttempts:
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
         self._probe.look()  # its place may be known by now
         place = self._question_about(timelapse, timelapse.unsettled[0]).dataset_dir.parent
-        found, scan = self._probe.examine(place), describe_unsettled(timelapse)
-        if found.why is None:
+        why, scan = self._probe.examine(place).why, describe_unsettled(timelapse)
+        if why is None:
             return f"{scan} is looked for", "try again in a moment"
         if place != self._active.datasets:
-            return f"{scan} can't be looked for: {place}: {found.why}", found.cure
-        return f"{scan} can't be looked for: {self._probe.describe(found.why)}", "try again when they can be put there"
+            return f"{scan} can't be looked for: {place}: {why}", "try again when it is there"
+        return f"{scan} can't be looked for: {self._probe.describe(why)}", "try again when they can be put there"
 
     # --- what is answered -----------------------------------------------------------------------------
 
