@@ -242,6 +242,8 @@ class World:
 
     recover_silence: timedelta | None = None
     """How long the driver says that it is silent in `recover` at most."""
+    stalled: frozenset[Path] = frozenset()
+    """Directories of datasets whose disk doesn't answer, while others do."""
     loses_lines = False
     """Whether a power cut takes along what journald was given in the minutes before it."""
     unreadable: Iterator[bool] = iter(())
@@ -559,7 +561,7 @@ class Life:
 
     def _call_with_timeout(self, what, limit, who, call, is_alive=lambda: False):
         """Do what `bounded_call.call_with_timeout` does."""
-        clock, hangs = self.clock, what in self.world.hangs
+        clock, hangs = self.clock, what in self.world.hangs or is_look_at(self.world.stalled, call)
         if self.is_beside:
             if hangs:
                 raise DriverStalled(who, limit, abandoned=True)
@@ -1368,6 +1370,11 @@ class Notices(Notifier):
     @property
     def is_ready(self) -> bool:
         return "READY=1" in self.sent
+
+
+def is_look_at(places: frozenset[Path], call: Callable[[], object]) -> bool:
+    """Whether a call looks at one of these directories of datasets."""
+    return bool(places) and isinstance(call, partial) and call.args[:1] in [(place,) for place in places]
 
 
 def fill_disk(*, full: bool) -> None:

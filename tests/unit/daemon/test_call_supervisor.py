@@ -132,3 +132,28 @@ def test_stop_does_not_wait_for_a_disk_that_hangs(rig):
     world.hangs.clear()
     world.live(off=MINUTE)
     assert world.statuses() == ["succeeded"]
+
+
+def test_question_to_an_earlier_disk_that_hangs_costs_no_slot_of_another_one(rig, tmp_path):
+    """The process is replaced, as it is for each call that hangs; slots go on in the directory that is named by now."""
+    world = rig(stall_timeout=5 * MINUTE)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    world.configure(datasets=first)
+    world.define(every=HOUR, n=4)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    world.configure(datasets=second)
+    world.stalled = frozenset({first})
+
+    def answer(_):
+        world.stalled = frozenset()
+        world.hangs.add(Call.RECOVER)
+
+    def stall(_):
+        world.stalled = frozenset({first})
+
+    life = world.live((25 * MINUTE, answer), (33 * MINUTE, stall), off=5 * MINUTE)
+    assert (life.ended, [call for call, _ in world.calls()][-1]) == (End.ABANDONED, "recover")
+    world.live(off=5 * SECOND)
+    assert world.statuses() == ["interrupted", "succeeded", "succeeded", "succeeded"]
+    assert world.stored().unsettled == [0]

@@ -9,11 +9,13 @@ from simulation import HOUR, MINUTE, SECOND, START, Behaviour, Boot, Bounded, Li
 from plantimager.timelapse.channel.live import read_live
 from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.daemon.attempt_request import request_of
+from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings import places as places_module
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support import file_system
 from plantimager.timelapse.support.errors import ScanFailed
 
@@ -654,7 +656,7 @@ def test_definition_waits_for_an_attempt_in_another_directory_and_says_where(rig
     world.live((HOUR + 10 * SECOND, Life.kill))
     disks.mount()
     world.live((10 * MINUTE, move), (30 * MINUTE, come_back), off=5 * MINUTE)
-    words = f"the scan of tl, which may be whole, can't be looked for: {disks.datasets}: datasets can't be put there: "
+    words = f"the scan of tl, which may be whole, can't be looked for: {disks.datasets}: "
     assert f"next can't start yet: {words}its disk isn't mounted" in world.said("definition_refused")[0]
     assert (world.stored().id, world.statuses()) == ("next", ["succeeded"])
     assert [record.status for record in world.archived()[0].records.values()] == ["succeeded"]
@@ -715,3 +717,135 @@ def test_each_attempt_is_asked_about_in_the_directory_that_it_was_put_into(rig, 
     world.live(off=MINUTE)
     assert asked == [second, disks.datasets] if is_there else [disks.datasets]
     assert world.statuses() == ["interrupted", "interrupted", "succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize("name", ["first", "first\udcff"])
+def test_attempt_whose_directory_is_not_recorded_is_asked_about_in_the_known_one(rig, monkeypatch, tmp_path, name):
+    """The version before recorded none, and no text holds each path: another one that a person names says nothing."""
+    first, asked = tmp_path / name, []
+
+    def recover(driver, request):
+        asked.append(request.dataset_dir.parent)
+        if request.dataset_dir.parent != first:
+            return None
+        driver.world.datasets.add(request.scan_id)
+        return ScanResult(pictures=1)
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world = rig()
+    world.configure()
+    world.config = replace(world.config, datasets=first)
+    world.define(every=HOUR, n=2)
+    with monkeypatch.context() as version_before:
+        version_before.setattr(TimeLapse, "put_into", lambda self, _: self)
+        world.live((HOUR + 10 * SECOND, Life.kill))
+    world.configure(datasets=tmp_path / "second")
+    world.live(off=5 * MINUTE)
+    assert (asked, world.statuses()) == ([first], ["succeeded"] * 2)
+
+
+def test_directory_that_is_gone_is_no_answer_about_its_attempts(rig, monkeypatch, tmp_path):
+    """It was moved, on the store's own disk, and the configuration follows: the attempt stays open to an answer."""
+    first, second, asked = tmp_path / "first", tmp_path / "second", []
+
+    def recover(_, request):
+        asked.append(request.dataset_dir.parent)
+        return ScanResult(pictures=1) if request.dataset_dir.parent == first else None
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world = rig()
+    first.mkdir()
+    world.configure(datasets=first)
+    world.define(every=HOUR, n=3)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    first.rename(second)
+    world.configure(datasets=second)
+    world.live((30 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert (asked, world.statuses(), world.stored().unsettled) == ([], ["interrupted"], [0])
+    first.symlink_to(second)
+    world.datasets.add("tl_0")
+    world.live(off=5 * MINUTE)
+    assert (asked, world.statuses()) == ([first], ["succeeded"] * 3)
+
+
+def test_disk_that_does_not_answer_is_told_from_the_others_where_it_is_not_known_where_datasets_are(rig, monkeypatch):
+    """The words are others."""
+    probes, seen, look = [], [], DatasetProbe.look
+
+    def note(probe):
+        probes.append(probe)
+        look(probe)
+
+    def ask(life):
+        seen.append(probes[-1].is_stalled(life.world.places.datasets_in(life.world.disk)))
+
+    monkeypatch.setattr(DatasetProbe, "look", note)
+    late_answer(rig, monkeypatch, (30 * MINUTE, ask), (100 * MINUTE, ask))
+    assert seen == [True, False]
+
+
+def test_scan_that_is_found_in_an_earlier_directory_ends_no_trouble_of_another_one(rig, disks, monkeypatch, tmp_path):
+    """It was told once, and is shown as long as it lasts."""
+    recover_from(disks, monkeypatch)
+    world, second, shown = rig(), tmp_path / "second", []
+    second.write_text("where a disk is to be mounted")
+    world.configure(datasets=disks.datasets)
+    world.define(every=HOUR, n=3)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    disks.mount()
+    world.configure(datasets=second)
+
+    def show(life):
+        shown.append((life.timelapse.unsettled, "Not a directory" in f"{read_live(world.places.store)['trouble']}"))
+
+    world.live(
+        (10 * MINUTE, show),
+        (56 * MINUTE, lambda _: disks.mount("one")),
+        (90 * MINUTE, show),
+        (100 * MINUTE, lambda _: second.unlink()),
+        off=5 * MINUTE,
+    )
+    assert shown == [([0], True), ([], True)]
+    assert world.statuses() == ["succeeded", "skipped", "succeeded"]
+    assert len(world.said("datasets_out_of_reach")) == 1
+
+
+def test_disk_of_each_directory_is_known_while_an_attempt_may_be_on_one(rig, monkeypatch, tmp_path):
+    """One is out of reach, and a person has named another one: nothing is put, or found missing, below that one's."""
+    table, asked, mounted = tmp_path / "mountinfo", [], set()
+    one, two = tmp_path / "one" / "scans", tmp_path / "two" / "scans"
+    one.mkdir(parents=True)
+    two.mkdir(parents=True)
+    monkeypatch.setattr(file_system, "MOUNTS", table)
+
+    def mount(*names):
+        mounted.clear()
+        mounted.update(names)
+        lines = [f"1 0 0:{name} / {tmp_path / name} rw - nfs4 nas:/{name} rw\n" for name in names]
+        table.write_text("1 0 0:1 / / rw - nfs4 nas:/root rw\n" + "".join(lines))
+
+    def recover(driver, request):
+        asked.append(request.dataset_dir.parent)
+        driver.world.datasets.add(request.scan_id)
+        return ScanResult(pictures=1) if request.dataset_dir.parts[-3] in mounted else None
+
+    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    world = rig()
+    mount("one")
+    world.configure(datasets=one)
+    world.define(every=HOUR, n=5)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    mount("two")
+    world.configure(datasets=two)
+    world.live((55 * MINUTE + 10 * SECOND, Life.kill), off=5 * MINUTE)
+    assert (world.statuses(), world.stored().unsettled) == (["interrupted", "running"], [0])
+    mount()
+    world.live((70 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert (asked, world.scans()) == ([], [(0, 1), (1, 1)])
+    assert "its disk isn't mounted" in world.said("datasets_out_of_reach")[-1]
+    mount("one", "two")
+    world.live(off=MINUTE)
+    assert sorted(asked) == [one, two]
+    assert world.statuses() == ["succeeded", "succeeded", "skipped", "succeeded", "succeeded"]
+    logbook = load_timelapse(world.places.store).stored.logbook
+    assert (logbook.datasets_disk["path"], logbook.other_disks) == (str(two), {})

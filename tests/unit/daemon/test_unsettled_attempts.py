@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def pulled(rig, monkeypatch):
 
 def pull(duration):
     return lambda life: life.pull_disk(duration)
+
+
+def start_next(answers, life):
+    """Do as ``timelapsectl start``."""
+    request = Request("start", {}, "anna", answers.append)
+    text = b'[timelapse]\nname = "next"\nmode = "interval"\ninterval = "10m"\nn_shots = 2\n'
+    request.content = parse_definition(text, Path("next.toml"))
+    life.daemon.requests._append(request)
+    life.clock.wake()
 
 
 @pytest.mark.parametrize("warmup", [NONE, 30 * SECOND])
@@ -119,14 +129,7 @@ def test_person_whose_definition_is_refused_is_told_what_to_wait_for(pulled):
     world, answers = pulled(n=1), []
     world.configure()
     world.slow = {Call.RECOVER: 5 * MINUTE}
-    text = b'[timelapse]\nname = "next"\nmode = "interval"\ninterval = "10m"\nn_shots = 2\n'
-
-    def start(life):
-        request = Request("start", {}, "anna", answers.append)
-        request.content = parse_definition(text, Path("next.toml"))
-        life.daemon.requests._append(request)
-        life.clock.wake()
-
+    start = partial(start_next, answers)
     world.live((HOUR + 5 * SECOND, pull(HOUR)), (HOUR + 5 * MINUTE, start), (2 * HOUR + 6 * SECOND, start))
     away, soon = (answer.message for answer in answers)
     assert "another one is there; mount it, or accept this one with touch " in away
@@ -219,3 +222,44 @@ def test_disk_that_fails_under_each_question_holds_up_no_later_slot(pulled, warm
     scan_times = [after - HOUR * (slot + 1) for slot, after in enumerate(world.scans_at())]
     assert scan_times == [NONE if warmup else SECOND] * 3
     assert 2 < len([call for call, at in world.calls() if call == "recover" and at < HOUR + 11 * MINUTE]) < 40
+
+
+def test_directory_that_is_gone_for_good_keeps_no_timelapse_from_beginning(rig, tmp_path):
+    """A person is told the cure, which is to make it: then the driver finds nothing in it."""
+    world, answers, first = rig(), [], tmp_path / "first"
+    first.mkdir()
+    world.configure(datasets=first)
+    world.define(n=1)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    first.rmdir()
+    world.configure(datasets=tmp_path / "second")
+    start = partial(start_next, answers)
+    world.live(
+        (10 * MINUTE, start),
+        (20 * MINUTE, lambda _: first.mkdir()),
+        (21 * MINUTE, start),
+        (25 * MINUTE, start),
+        off=30 * MINUTE,
+    )
+    refused, soon, begun = answers
+    assert refused.message.endswith(
+        f"can't be looked for: {first}: it is not there; mount its disk again, or mkdir -p {first} where it is gone "
+        "for good: its scans count as not there then; try again when it is there"
+    )
+    assert soon.message.endswith("is looked for; try again in a moment")
+    assert (begun.accepted, world.stored().id) == (True, "next")
+
+
+def test_earlier_directory_that_can_be_read_alone_is_asked_about(rig, monkeypatch, tmp_path):
+    """A disk that turned read-only shows a whole dataset, too."""
+    world, first = rig(), tmp_path / "first"
+    first.mkdir()
+    world.configure(datasets=first)
+    world.define(every=HOUR, n=2)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    read_only = {first: "Read-only file system"}
+    monkeypatch.setattr(dataset_probe, "write_refusal", read_only.get)
+    world.configure(datasets=tmp_path / "second")
+    world.datasets.add("tl_0")
+    world.live(off=5 * MINUTE)
+    assert world.statuses() == ["succeeded"] * 2

@@ -184,6 +184,7 @@ def test_new_timelapse_is_laid_out_as_documented():
             "timelapsed": {
                 "boots": 0,
                 "datasets_disk": {},
+                "other_disks": {},
                 "digest": "adler32:c0decafe",
                 "boot_id": None, "definition": "abc", "ending": None, "outages": [], "saved_at": None,
                 "uncertain": [], "recent": [], "pause": None, "earlier_definitions": [],

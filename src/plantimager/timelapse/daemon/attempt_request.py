@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from plantimager.timelapse.domain.records import SlotRecord
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.scan.request import Observation, Owner
 
@@ -28,11 +29,10 @@ def request_of(
 ) -> ScanRequest:
     """Return the request for the running attempt, or the last one at ``slot``, without the configuration's secrets.
 
-    Its dataset is in the directory that the attempt was put into; where that isn't known, in ``datasets``.
+    Its dataset is in the directory that the attempt was put into; where that isn't recorded, in ``datasets``.
     """
     slot = timelapse.next_idx if slot is None else slot
     record = timelapse.records[slot]
-    datasets = Path(record.directory) if _is_path(record.directory) else datasets
     begin = timelapse.start_at or timelapse.schedule_times[0]
     about = configuration.get("timelapse")
     about = {**(about if isinstance(about, dict) else {}), "start_at": format_instant(begin)}
@@ -43,11 +43,16 @@ def request_of(
         attempt=record.attempt,
         scheduled_at=timelapse.schedule_times[slot],
         started_at=record.started_at,
-        dataset_dir=datasets / record.scan_id,
+        dataset_dir=place_of(record, datasets) / record.scan_id,
         configuration=without_secrets({**configuration, "timelapse": about}, for_driver=True),
         owner=owner,
         observe=observe,
     )
+
+
+def place_of(record: SlotRecord, unrecorded: Path) -> Path:
+    """Return the directory of datasets that an attempt was put into; where that isn't recorded, ``unrecorded``."""
+    return Path(record.directory) if _is_path(record.directory) else unrecorded
 
 
 def _is_path(directory: str | None) -> TypeGuard[str]:

@@ -72,12 +72,14 @@ class CallSupervisor:
     def _waits_for_disk(self, monitor: CallMonitor) -> bool:
         """Whether an attempt, or a question about one, is as silent as its disk; it may go on with it in its time.
 
-        The next process could do no better: a file server that is away holds up even its start.
+        The next process could do no better: a file server that is away holds up even its start. It could for slots that
+        go to another directory than what is asked about.
         """
         request = monitor.request
         if request is None or self._lifecycle.phase.is_stopping:
             return False
-        return self._probe.is_stalled(request.dataset_dir.parent)
+        place = request.dataset_dir.parent
+        return (monitor.call is Call.SCAN or place == self._active.datasets) and self._probe.is_stalled(place)
 
     def _cancel_timeout(self, monitor: CallMonitor) -> float:
         """Return in how many seconds a call that is cancelled counts as hung; a trial may be in its prepare."""

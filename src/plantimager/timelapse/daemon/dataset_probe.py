@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from plantimager.timelapse.daemon.attempt_request import place_of
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.domain.durations import format_duration
@@ -28,7 +30,6 @@ from plantimager.timelapse.support.file_system import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.transition import Transition
@@ -50,11 +51,16 @@ class DatasetProbe:
         self._keeper, self._active, self._clock = common.keeper, common.active, common.clock
         self.trouble: str | None = None
         """Why datasets can't be written, as of the last look."""
-        self.is_away = False
-        """Whether the directory or its disk may be another one: a driver could write there, and must not."""
+        self._found = _Found()
+        """As of the last look, too."""
         self._lost: str | None = None
         """The timelapse of which it isn't known in which directory its earlier datasets are."""
-        self._lost_why = ""
+        self._lost_why = _Found()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the directory or its disk may be another one: a driver could write there, and must not."""
+        return self._found.is_away
 
     def find_place(self, timelapse: TimeLapse) -> None:
         """Have the datasets of a timelapse where its earlier ones are; an ended one may have unsettled attempts.
@@ -71,19 +77,20 @@ class DatasetProbe:
         try:
             place = call_with_timeout(PROBE_TIMEOUT, "datasets", partial(self._find, timelapse.scan_ids))
             if isinstance(place, _Found):
-                self._lost, self._lost_why = timelapse.id, place.why or ""
+                self._lost, self._lost_why = timelapse.id, place
             elif place not in (later, self._active.datasets):
                 self._active.keep_datasets(place)
                 words = f"datasets of {timelapse.id} stay in {place}; those of later timelapses go to {later}"
                 log_event(Action.CONFIG_LOADED, words)
         except DriverStalled:
-            self._lost, self._lost_why = timelapse.id, STALLED
+            self._lost, self._lost_why = timelapse.id, _Found(STALLED, is_stalled=True)
 
     def _find(self, scan_ids: Iterable[str]) -> Path | _Found:
         """Return the directory of the datasets of some scans, or why they can't be seen. May hang as the disk may."""
-        later, known = self._active.later_datasets, self._keeper.logbook.datasets_disk
-        path = next((path for path in (self._active.config.datasets, later) if str(path) == known.get("path")), None)
-        found = _Found() if path is None else _examine(path, self._keeper.file.path.parent, known, accept=False)
+        later, named, storage = self._active.later_datasets, self._active.config.datasets, self._keeper.file.path.parent
+        known = {path: self._known_disk(path) for path in (named, later) if path is not None}
+        path = next((path for path, disk in known.items() if disk), None)
+        found = _Found() if path is None else _examine(path, storage, known[path], accept=False)
         if found.why is not None:
             return found
         place = self._active.find_datasets(scan_ids)
@@ -94,15 +101,16 @@ class DatasetProbe:
 
         With or without a timelapse; with ``accept`` a new disk is.
         """
-        datasets, storage, known = place or self._active.datasets, self._keeper.file.path.parent, self._keeper.logbook
+        datasets, storage = place or self._active.datasets, self._keeper.file.path.parent
         if datasets == self._active.datasets and self.is_lost:
-            return _Found(f"{self._lost_why}, so that it isn't known where its earlier ones are", is_elsewhere=True)
+            why = f"{self._lost_why.why}, so that it isn't known where its earlier ones are"
+            return replace(self._lost_why, why=why, is_elsewhere=True)
         try:
             look = _examine if datasets == self._active.datasets else _examine_earlier
-            call = partial(look, datasets, storage, known.datasets_disk, accept=accept)
+            call = partial(look, datasets, storage, self._known_disk(datasets), accept=accept)
             found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
         except DriverStalled:
-            found = _Found(STALLED)
+            found = _Found(STALLED, is_stalled=True)
         unmounted = found.why is not None and awaits_disk(datasets)
         return replace(found, why=UNMOUNTED) if unmounted else found
 
@@ -112,33 +120,50 @@ class DatasetProbe:
         timelapse = self._keeper.timelapse
         return timelapse is not None and self._lost == timelapse.id
 
-    @property
-    def _keeps_marks(self) -> bool:
-        """Whether the known disk is one that attempts may be whole on, while a person has named another one since."""
-        timelapse, path = self._keeper.timelapse, self._keeper.logbook.datasets_disk.get("path")
-        if timelapse is None or path in (None, str(self._active.datasets)):
-            return False
-        slots = [*([timelapse.next_idx] if timelapse.state is TimeLapseState.RUNNING else []), *timelapse.unsettled]
-        return any(timelapse.records[slot].directory in (None, path) for slot in slots)
+    def _known_disk(self, place: Path) -> Mapping[str, str]:
+        """Return the path and the marks of a directory's disk; empty where none is known."""
+        known, path = self._keeper.logbook, str(place)
+        if known.datasets_disk.get("path") == path:
+            return known.datasets_disk
+        return {**known.other_disks[path], "path": path} if path in known.other_disks else {}
 
-    def describe(self, why: str, place: Path | None = None) -> str:
+    def _remember(self, timelapse: TimeLapse, disk: Mapping[str, str]) -> None:
+        """Have the store hold the disk of the next datasets, and those that attempts may be whole on."""
+        known, active = self._keeper.logbook, str(self._active.datasets)
+        slots = [*([timelapse.next_idx] if timelapse.state is TimeLapseState.RUNNING else []), *timelapse.unsettled]
+        places = {timelapse.records[slot].directory for slot in slots}
+        others = {path: marks for path, marks in known.other_disks.items() if path in places and path != active}
+        first, path = known.datasets_disk, known.datasets_disk.get("path")
+        if path in (None, active) or not {None, path} & places:
+            first = {**disk}
+        elif active.isprintable():
+            others[active] = {kind: mark for kind, mark in disk.items() if kind != "path"}
+        if (first, others) != (known.datasets_disk, known.other_disks):
+            logbook = replace(known, datasets_disk=first, other_disks=others)
+            self._keeper.commit(timelapse, self._clock.now(), logbook=logbook)
+
+    @property
+    def unrecorded_place(self) -> Path:
+        """Where attempts are whose directory isn't recorded: the known one, whichever a person has named since."""
+        path = self._keeper.logbook.datasets_disk.get("path", "")
+        return Path(path) if path.startswith("/") and not self.is_lost else self._active.datasets
+
+    def describe(self, why: str) -> str:
         """Return for a person why datasets can't be written."""
-        return f"{place or self._active.datasets}: datasets can't be put there: {why}"
+        return f"{self._active.datasets}: datasets can't be put there: {why}"
 
     def look(self) -> None:
         """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
-        before, self.trouble, self.is_away = self.trouble, None, False
+        before, self.trouble, self._found = self.trouble, None, _Found()
         last, timelapse = self._keeper.timelapse, self._keeper.active
         if last is not None and self._lost == last.id:
             self.find_place(last)
         if timelapse is None:
             return
-        datasets, known = self._active.datasets, self._keeper.logbook
-        found = self.examine(accept=True)
-        self.is_away = found.is_away
-        if found.disk is not None and found.disk != known.datasets_disk and not self._keeps_marks:
-            self._keeper.commit(timelapse, self._clock.now(), logbook=replace(known, datasets_disk=found.disk))
+        datasets = self._active.datasets
+        found = self._found = self.examine(accept=True)
         if found.why is None:
+            self._remember(timelapse, found.disk or self._known_disk(datasets))
             if before is not None:
                 words = f"{datasets}: datasets can be put there again"
                 log_event(Action.DATASETS_WITHIN_REACH, words, timelapse=timelapse)
@@ -150,20 +175,22 @@ class DatasetProbe:
 
     def is_within_reach(self, place: Path) -> bool:
         """Look, and return whether it can be told what is in a directory, with or without a timelapse that goes on."""
-        return self._trouble_at(place) is None
+        return self._look_at(place).why is None
 
     def is_stalled(self, place: Path) -> bool:
         """Look, and return whether the disk of a directory doesn't answer."""
-        return self._trouble_at(place) in (STALLED, self.describe(STALLED))
+        return self._look_at(place).is_stalled
 
-    def _trouble_at(self, place: Path) -> str | None:
+    def _look_at(self, place: Path) -> _Found:
         self.look()
         is_looked_at = place == self._active.datasets and self._keeper.active is not None
-        return self.trouble if is_looked_at else self.examine(place).why
+        return self._found if is_looked_at else self.examine(place)
 
     def on_transition(self, transition: Transition) -> None:
-        """Forget the trouble when a slot is taken: its dataset is there."""
-        if any(isinstance(event, SlotTaken) for event in transition.events):
+        """Forget the trouble when a slot is taken: its dataset is there, unless that is in an earlier directory."""
+        records = {} if transition.before is None else transition.before.records
+        taken = [records[event.record.slot] for event in transition.events if isinstance(event, SlotTaken)]
+        if self._active.datasets in {place_of(record, self.unrecorded_place) for record in taken}:
             self.trouble = None
 
 
@@ -173,6 +200,8 @@ class _Found(Struct, frozen=True):
     why: str | None = None
     """Why datasets can't be put there."""
     is_elsewhere: bool = False
+    is_stalled: bool = False
+    """Whether the disk doesn't answer."""
     disk: dict[str, str] | None = None
     """The disk to remember; ``None`` leaves that as it is."""
 
@@ -183,15 +212,18 @@ class _Found(Struct, frozen=True):
 
 
 def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool = True) -> _Found:
-    """Look at the directory, and at the disk that it is on. May hang as the disk may.
+    """Look at the directory, and at the disk that it is on. May hang as the disk may. See `_examine_disk`."""
+    why = write_refusal(datasets)
+    return _Found(why) if why is not None else _examine_disk(datasets, storage, known, accept=accept)
+
+
+def _examine_disk(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool) -> _Found:
+    """Look at the disk that a directory is on.
 
     The store's own disk is remembered without marks: that one is there as long as there is a store, whatever becomes of
     them. So a disk with marks isn't mounted where the directory is on the store's, which may be one without any.
     Without ``accept`` nothing is changed.
     """
-    why = write_refusal(datasets)
-    if why is not None:
-        return _Found(why)
     marks = {kind: mark for kind, mark in known.items() if kind != "path"}
     try:
         disk, own = identify_file_system(datasets), identify_file_system(storage)
@@ -214,7 +246,18 @@ def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept:
 
 
 def _examine_earlier(place: Path, storage: Path, known: Mapping[str, str], *, accept: bool) -> _Found:
-    """Look at a directory that attempts were put into; one of which no disk is known is there, or out of reach."""
-    if str(place) != known.get("path") and not os.path.isdir(place):  # noqa: PTH112 - a Path raises where one is closed
-        return _Found("it is not there", is_elsewhere=True)
-    return _examine(place, storage, known, accept=accept)
+    """Look at a directory that attempts were put into: a disk that can be read alone shows a whole dataset, too.
+
+    Where the directory is gone, that is no answer about them. One that nobody may write to, and of which no disk is
+    known, may be a bare mount point.
+    """
+    try:
+        with os.scandir(place) as entries:
+            next(entries, None)
+    except (FileNotFoundError, NotADirectoryError):
+        cure = f"mount its disk again, or mkdir -p {place} where it is gone for good: its scans count as not there then"
+        return _Found(f"it is not there; {cure}", is_elsewhere=True)
+    except OSError as problem:
+        return _Found(describe_disk_error(problem), is_elsewhere=True)
+    is_known = known.get("path") == str(place)
+    return (_examine_disk if is_known else _examine)(place, storage, known, accept=accept)

@@ -128,7 +128,8 @@ class DefinitionIntake:
             raise DefinitionRefused(f"{definition.name}: nobody waits for the answer any more, so it is not begun")
         before = self._keeper.logbook
         recent = () if held is None else keep_recorded(before, self._archive(held, now))
-        logbook = replace(planned.logbook, datasets_disk=before.datasets_disk, recent=recent)
+        disk, others = before.datasets_disk, before.other_disks
+        logbook = replace(planned.logbook, datasets_disk=disk, other_disks=others, recent=recent)
         stored = planned.evolved(planned.timelapse, logbook.came_back(self._clock.boot_id()))
         self._common.active.keep_datasets(None)
         self._keeper.start(stored, now, Circumstances(origin=origin or str(definition.source), note="; ".join(notes)))

@@ -113,7 +113,7 @@ class Resume:
         return found
 
     def _request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
-        place, owner = self._active.datasets, self._active.owner
+        place, owner = self._probe.unrecorded_place, self._active.owner
         return request_of(timelapse, self._keeper.configuration, place, owner, slot=slot)
 
     def _describe_cut(self) -> str:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
 from plantimager.timelapse.daemon.attempt_request import describe_unsettled, is_unsettled_attempt, request_of
 from plantimager.timelapse.daemon.driver_calls import max_silence
 from plantimager.timelapse.daemon.rig import Power, log_trouble
@@ -48,10 +46,10 @@ class UnsettledAttempts:
         self._no_answer: str | None = None
         """Why the driver did not know when it was last asked; empty where it gave way."""
 
-    def request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
-        """Return the request for the last attempt at a slot."""
+    def request_of(self, running: TimeLapse, slot: int) -> ScanRequest:
+        """Return the request for the attempt at a slot, which begins."""
         place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
-        return request_of(timelapse, self._keeper.configuration, place, owner, observe, slot)
+        return request_of(running, self._keeper.configuration, place, owner, observe, slot)
 
     def place(self, running: TimeLapse) -> TimeLapse:
         """Return the value with the directory that its attempt, which begins, puts its dataset into."""
@@ -60,7 +58,8 @@ class UnsettledAttempts:
 
     def _question_about(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
         """Return the request for `recover`: nothing is observed for it, which would be hours after the attempt."""
-        return replace(self.request_of(timelapse, slot), observe=None)
+        place = self._probe.unrecorded_place
+        return request_of(timelapse, self._keeper.configuration, place, self._active.owner, slot=slot)
 
     # --- when it is asked -----------------------------------------------------------------------------
 
@@ -87,7 +86,7 @@ class UnsettledAttempts:
         timelapse = self._keeper.timelapse
         if timelapse is None or slot not in timelapse.unsettled:
             return False
-        place = self.request_of(timelapse, slot).dataset_dir.parent
+        place = self._question_about(timelapse, slot).dataset_dir.parent
         return place == self._active.datasets or self._probe.is_within_reach(place)
 
     def watch(self) -> float | None:
@@ -161,11 +160,13 @@ class UnsettledAttempts:
             return "", ""
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
         self._probe.look()  # its place may be known by now
-        place = self.request_of(timelapse, timelapse.unsettled[0]).dataset_dir.parent
+        place = self._question_about(timelapse, timelapse.unsettled[0]).dataset_dir.parent
         why, scan = self._probe.examine(place).why, describe_unsettled(timelapse)
         if why is None:
             return f"{scan} is looked for", "try again in a moment"
-        return f"{scan} can't be looked for: {self._probe.describe(why, place)}", "try again when they can be put there"
+        if place != self._active.datasets:
+            return f"{scan} can't be looked for: {place}: {why}", "try again when it is there"
+        return f"{scan} can't be looked for: {self._probe.describe(why)}", "try again when they can be put there"
 
     # --- what is answered -----------------------------------------------------------------------------
 

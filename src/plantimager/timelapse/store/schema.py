@@ -202,7 +202,12 @@ class Logbook(Struct, frozen=True):
     uncertain: tuple[tuple[Instant, Instant], ...] = ()
     """The times of which nobody knows whether a daemon ran."""
     datasets_disk: dict[str, str] = field(default_factory=dict)
-    """The ``path`` that datasets are put into, and the marks of its file system where that isn't the store's own."""
+    """The ``path`` that datasets are put into, and the marks of its file system where that isn't the store's own.
+
+    Where a person has named another path since, it is the first one that an attempt may still be whole in.
+    """
+    other_disks: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The marks of the other paths that attempts are or may be in, by path; none of the store's own file system."""
     recent: tuple[Recorded, ...] = ()
     """What was recorded in the last minutes."""
 
