@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from simulation import HOUR, MINUTE, NONE, SECOND, START, Behaviour, Life
 
 from plantimager.timelapse.domain.states import Reason
@@ -211,6 +212,39 @@ def test_pause_that_was_ended_in_a_scan_ended_earlier_when_the_clock_is_set_back
         (4 * MINUTE, lambda life: life.shift(-35 * MINUTE)),
     )
     assert world.statuses() == ["succeeded"] * 5
+
+
+@pytest.mark.parametrize("ahead", [NONE, 10 * MINUTE])
+def test_pause_in_a_scan_begins_no_earlier_for_a_clock_that_is_set_forward_and_back(rig, ahead):
+    """A slot from before it isn't lost to it: that waited for the scan, and is within its grace period."""
+    world = rig()
+    world.behaviour = lambda request: Behaviour(takes=25 * MINUTE if request.index == 0 else MINUTE)
+    world.define(every=EVERY, start=NONE, n=6, grace=HOUR)
+    seen = []
+    world.live(
+        (14 * MINUTE, lambda life: life.shift(ahead)),
+        (15 * MINUTE, pause_for()),
+        (16 * MINUTE, lambda life: life.shift(35 * MINUTE)),
+        (17 * MINUTE, lambda life: life.shift(-35 * MINUTE - ahead)),
+        (18 * MINUTE, lambda life: seen.append(life.timelapse.pause.since - START)),
+        (19 * MINUTE, Life.resume),
+    )
+    assert seen == [17 * MINUTE if ahead else 15 * MINUTE]
+    assert world.statuses() == ["succeeded"] * 6
+
+
+def test_end_of_a_pause_in_a_scan_follows_the_clock_by_which_it_was_told(rig):
+    """The clock was set forward after the pause began: of that the beginning knows nothing."""
+    world = rig()
+    world.behaviour = lambda request: Behaviour(takes=25 * MINUTE if request.index == 0 else MINUTE)
+    world.define(every=EVERY, start=NONE, n=6, grace=HOUR)
+    world.live(
+        (15 * MINUTE, pause_for()),
+        (16 * MINUTE, lambda life: life.shift(35 * MINUTE)),
+        (17 * MINUTE, Life.resume),
+        (18 * MINUTE, lambda life: life.shift(-35 * MINUTE)),
+    )
+    assert world.statuses() == ["succeeded"] * 6
 
 
 def test_slot_that_waited_for_its_rig_is_closed_once_by_a_pause_though_the_clock_is_set(rig):
