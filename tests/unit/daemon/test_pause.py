@@ -183,6 +183,38 @@ def test_prepare_that_is_queued_when_a_pause_begins_is_not_made(rig):
     assert world.statuses() == ["skipped", "skipped", "succeeded", "succeeded"]
 
 
+def test_pause_that_takes_a_prepare_back_has_the_rig_put_into_standby_once(rig):
+    """A standby was under way: a second one behind it would cost the slot after a short pause."""
+    world = rig(stall_timeout=HOUR)
+    world.slow = {Call.STANDBY: 8 * MINUTE}
+    world.define(every=EVERY, start=10 * MINUTE, n=2, warmup=4 * MINUTE, standby_threshold=8 * MINUTE)
+    world.live(
+        (7 * MINUTE, pause_for()),
+        (7 * MINUTE + 20 * SECOND, Life.resume),
+        (7 * MINUTE + 30 * SECOND, pause_for()),
+        (8 * MINUTE, Life.resume),
+    )
+    assert world.calls()[:2] == [(Call.STANDBY, NONE), (Call.PREPARE, 8 * MINUTE)]
+    assert world.statuses() == ["succeeded"] * 2
+
+
+def test_pauses_during_a_prepare_have_the_rig_put_into_standby_once(rig):
+    """The second pause takes back a prepare that was queued behind the standby of the first."""
+    world = rig(stall_timeout=HOUR)
+    world.slow = {Call.PREPARE: 2 * MINUTE}
+    world.define(every=EVERY, start=10 * MINUTE, n=2, warmup=4 * MINUTE, standby_threshold=8 * MINUTE)
+    world.live(
+        (6 * MINUTE + 10 * SECOND, pause_for()),
+        (6 * MINUTE + 20 * SECOND, Life.resume),
+        (6 * MINUTE + 30 * SECOND, pause_for()),
+        (6 * MINUTE + 40 * SECOND, Life.resume),
+    )
+    begun = world.calls()
+    assert begun[:2] == [(Call.STANDBY, NONE), (Call.PREPARE, 6 * MINUTE)]
+    assert begun[2:4] == [(Call.STANDBY, 8 * MINUTE), (Call.PREPARE, 8 * MINUTE + SECOND)]
+    assert world.statuses() == ["succeeded"] * 2
+
+
 def test_pause_in_a_scan_begins_earlier_when_the_clock_is_set_back(rig):
     """What falls due in it by the clock as it is now is skipped, as its beginning moves with the clock."""
     world = rig()
