@@ -150,14 +150,19 @@ class DatasetProbe:
 
     def is_within_reach(self, place: Path) -> bool:
         """Look, and return whether it can be told what is in a directory, with or without a timelapse that goes on."""
+        self.look()
+        return self.sees(place)
+
+    def sees(self, place: Path) -> bool:
+        """Return the same just after a `look`, which may have taken its time: each disk is looked at once."""
         return self._trouble_at(place) is None
 
     def is_stalled(self, place: Path) -> bool:
         """Look, and return whether the disk of a directory doesn't answer."""
+        self.look()
         return self._trouble_at(place) in (STALLED, self.describe(STALLED))
 
     def _trouble_at(self, place: Path) -> str | None:
-        self.look()
         is_looked_at = place == self._active.datasets and self._keeper.active is not None
         return self.trouble if is_looked_at else self.examine(place).why
 

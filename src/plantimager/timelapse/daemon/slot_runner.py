@@ -78,13 +78,13 @@ class SlotRunner:
         The driver's `scan` is called at once, as the rig is at rest, or not at all: the call looks to the end of grace.
         """
         self._probe.look()
+        is_unsettled = self._attempts.is_to_be_asked_about(slot)  # a look, too: time passes with both
         timelapse, now = self._confirm(slot), self._clock.now()
         if timelapse is None:
             return
         if not self._rig.is_ready:
             self.planner.plan()
             return
-        is_unsettled = self._attempts.is_to_be_asked_about(slot)
         if is_unsettled or self._probe.is_away:
             self._rig.doubt_power()  # so that it is prepared once more, and the disk looked at, before the next try
         if self._probe.is_away or (is_unsettled and self._probe.trouble is not None):
