@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from simulation import HOUR, MINUTE, NONE, SECOND, START, Behaviour, Life
 
 from plantimager.timelapse.domain.states import Reason
@@ -182,6 +183,38 @@ def test_prepare_that_is_queued_when_a_pause_begins_is_not_made(rig):
     assert world.statuses() == ["skipped", "skipped", "succeeded", "succeeded"]
 
 
+def test_pause_that_takes_a_prepare_back_has_the_rig_put_into_standby_once(rig):
+    """A standby was under way: a second one behind it would cost the slot after a short pause."""
+    world = rig(stall_timeout=HOUR)
+    world.slow = {Call.STANDBY: 8 * MINUTE}
+    world.define(every=EVERY, start=10 * MINUTE, n=2, warmup=4 * MINUTE, standby_threshold=8 * MINUTE)
+    world.live(
+        (7 * MINUTE, pause_for()),
+        (7 * MINUTE + 20 * SECOND, Life.resume),
+        (7 * MINUTE + 30 * SECOND, pause_for()),
+        (8 * MINUTE, Life.resume),
+    )
+    assert world.calls()[:2] == [(Call.STANDBY, NONE), (Call.PREPARE, 8 * MINUTE)]
+    assert world.statuses() == ["succeeded"] * 2
+
+
+def test_pauses_during_a_prepare_have_the_rig_put_into_standby_once(rig):
+    """The second pause takes back a prepare that was queued behind the standby of the first."""
+    world = rig(stall_timeout=HOUR)
+    world.slow = {Call.PREPARE: 2 * MINUTE}
+    world.define(every=EVERY, start=10 * MINUTE, n=2, warmup=4 * MINUTE, standby_threshold=8 * MINUTE)
+    world.live(
+        (6 * MINUTE + 10 * SECOND, pause_for()),
+        (6 * MINUTE + 20 * SECOND, Life.resume),
+        (6 * MINUTE + 30 * SECOND, pause_for()),
+        (6 * MINUTE + 40 * SECOND, Life.resume),
+    )
+    begun = world.calls()
+    assert begun[:2] == [(Call.STANDBY, NONE), (Call.PREPARE, 6 * MINUTE)]
+    assert begun[2:4] == [(Call.STANDBY, 8 * MINUTE), (Call.PREPARE, 8 * MINUTE + SECOND)]
+    assert world.statuses() == ["succeeded"] * 2
+
+
 def test_pause_in_a_scan_begins_earlier_when_the_clock_is_set_back(rig):
     """What falls due in it by the clock as it is now is skipped, as its beginning moves with the clock."""
     world = rig()
@@ -211,6 +244,39 @@ def test_pause_that_was_ended_in_a_scan_ended_earlier_when_the_clock_is_set_back
         (4 * MINUTE, lambda life: life.shift(-35 * MINUTE)),
     )
     assert world.statuses() == ["succeeded"] * 5
+
+
+@pytest.mark.parametrize("ahead", [NONE, 10 * MINUTE])
+def test_pause_in_a_scan_begins_no_earlier_for_a_clock_that_is_set_forward_and_back(rig, ahead):
+    """A slot from before it isn't lost to it: that waited for the scan, and is within its grace period."""
+    world = rig()
+    world.behaviour = lambda request: Behaviour(takes=25 * MINUTE if request.index == 0 else MINUTE)
+    world.define(every=EVERY, start=NONE, n=6, grace=HOUR)
+    seen = []
+    world.live(
+        (14 * MINUTE, lambda life: life.shift(ahead)),
+        (15 * MINUTE, pause_for()),
+        (16 * MINUTE, lambda life: life.shift(35 * MINUTE)),
+        (17 * MINUTE, lambda life: life.shift(-35 * MINUTE - ahead)),
+        (18 * MINUTE, lambda life: seen.append(life.timelapse.pause.since - START)),
+        (19 * MINUTE, Life.resume),
+    )
+    assert seen == [17 * MINUTE if ahead else 15 * MINUTE]
+    assert world.statuses() == ["succeeded"] * 6
+
+
+def test_end_of_a_pause_in_a_scan_follows_the_clock_by_which_it_was_told(rig):
+    """The clock was set forward after the pause began: of that the beginning knows nothing."""
+    world = rig()
+    world.behaviour = lambda request: Behaviour(takes=25 * MINUTE if request.index == 0 else MINUTE)
+    world.define(every=EVERY, start=NONE, n=6, grace=HOUR)
+    world.live(
+        (15 * MINUTE, pause_for()),
+        (16 * MINUTE, lambda life: life.shift(35 * MINUTE)),
+        (17 * MINUTE, Life.resume),
+        (18 * MINUTE, lambda life: life.shift(-35 * MINUTE)),
+    )
+    assert world.statuses() == ["succeeded"] * 6
 
 
 def test_slot_that_waited_for_its_rig_is_closed_once_by_a_pause_though_the_clock_is_set(rig):

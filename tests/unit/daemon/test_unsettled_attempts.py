@@ -13,6 +13,7 @@ from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.definition import parse_definition
+from plantimager.timelapse.support.errors import DriverStalled
 
 LANDS = Behaviour(takes=10 * SECOND, progress=None, lands=True)
 
@@ -263,3 +264,55 @@ def test_earlier_directory_that_can_be_read_alone_is_asked_about(rig, monkeypatc
     world.datasets.add("tl_0")
     world.live(off=5 * MINUTE)
     assert world.statuses() == ["succeeded"] * 2
+
+
+@pytest.fixture
+def stalled(rig, monkeypatch):
+    """Return a function that makes a rig with a slot cut off in each of some directories, whose disks now stall."""
+
+    def make(*names, **definition):
+        world, looks = rig(), []
+
+        def examine(place, *_, **__):
+            looks.append(place.name)
+            world.lives[-1].wait_in_turn(dataset_probe.PROBE_TIMEOUT)
+            raise DriverStalled("datasets", dataset_probe.PROBE_TIMEOUT, abandoned=True)
+
+        world.define(**{"every": HOUR, "n": 6, **definition})
+        for slot, name in enumerate(names):
+            (world.directory / name).mkdir()
+            world.configure(datasets=world.directory / name)
+            if not slot:
+                monkeypatch.setattr(dataset_probe, "_examine_earlier", examine)
+            off = 5 * MINUTE if slot else NONE
+            world.live((HOUR + 10 * SECOND - off - (10 * SECOND if slot else NONE), Life.kill), off=off)
+        world.configure(datasets=world.directory / "last")
+        looks.clear()
+        return world, looks
+
+    return make
+
+
+def test_slot_begins_when_the_stalled_disk_of_its_attempt_has_been_looked_at(stalled):
+    """Not before that, by its record: it is judged by the time at which its scan is called."""
+    world, looks = stalled("first", grace=20 * MINUTE)
+    begun = []
+    world.behaviour = lambda request: begun.append((request.started_at, world.lives[-1].clock.now())) or Behaviour()
+    world.live((3 * MINUTE, Life.kill), off=MINUTE)
+    assert looks
+    assert begun == [(at, at) for _, at in begun]
+    assert world.scans() == [(0, 1), (0, 2)]
+
+
+def test_stalled_disk_of_the_next_datasets_is_looked_at_once_in_a_turn(stalled, monkeypatch):
+    """However many directories of earlier attempts there are: systemd waits a minute for the loop."""
+    world, looks = stalled("first", "second", "third")
+    real = dataset_probe._examine
+
+    def examine(place, *more, **options):
+        looks.append(place.name)
+        return real(place, *more, **options)
+
+    monkeypatch.setattr(dataset_probe, "_examine", examine)
+    world.live((30 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert looks[-8:] == ["last", "first", "second", "third"] * 2

@@ -175,14 +175,19 @@ class DatasetProbe:
 
     def is_within_reach(self, place: Path) -> bool:
         """Look, and return whether it can be told what is in a directory, with or without a timelapse that goes on."""
-        return self._look_at(place).why is None
+        self.look()
+        return self.sees(place)
+
+    def sees(self, place: Path) -> bool:
+        """Return the same just after a `look`, which may have taken its time: each disk is looked at once."""
+        return self._found_at(place).why is None
 
     def is_stalled(self, place: Path) -> bool:
         """Look, and return whether the disk of a directory doesn't answer."""
-        return self._look_at(place).is_stalled
-
-    def _look_at(self, place: Path) -> _Found:
         self.look()
+        return self._found_at(place).is_stalled
+
+    def _found_at(self, place: Path) -> _Found:
         is_looked_at = place == self._active.datasets and self._keeper.active is not None
         return self._found if is_looked_at else self.examine(place)
 

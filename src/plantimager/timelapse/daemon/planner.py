@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.rig import Power
 from plantimager.timelapse.domain.durations import format_duration
-from plantimager.timelapse.domain.pausing import describe_pause, keep_pause, pause_at
+from plantimager.timelapse.domain.pausing import describe_pause, keep_pause, pause_at, set_pause_back
 from plantimager.timelapse.domain.power import RigWait, rig_wait_after, should_stand_by
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.wording import describe_next_slot, format_local_time
@@ -203,7 +203,7 @@ class Planner:
         self._keeper.redate_recent(step.shift)
         timelapse = self._keeper.timelapse
         if timelapse is not None and self._keeper.is_scanning:
-            self._keeper.commit(timelapse.redate(step.shift), now)
+            self._keeper.commit(set_pause_back(timelapse.redate(step.shift), step.shift, now), now)
         self.plan_afresh()
         saved_at = self._keeper.logbook.saved_at
         if saved_at is not None and saved_at > now:

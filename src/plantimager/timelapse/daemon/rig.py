@@ -53,7 +53,7 @@ class Rig:
         self._prepares = 0
         """How many prepares are being made or queued; the last of them counts."""
         self._was_in_standby = False
-        """Whether it was, when the driver was asked what became of an attempt."""
+        """Whether it was, or was to be, before the last prepare or question what became of an attempt."""
         self.scanning: ScanRequest | None = None
         """The attempt that was submitted, or is asked about, until the outcome is taken."""
 
@@ -92,6 +92,8 @@ class Rig:
     def prepare(self) -> None:
         """Have the rig powered up and homed, unless that is being done."""
         if self.power is not Power.PREPARING:
+            is_asked = self.power is Power.ASKED
+            self._was_in_standby = self.power is Power.STANDBY or (is_asked and self._was_in_standby)
             self.power = Power.PREPARING
             self._prepares += 1
             self._submit(Call.PREPARE)
@@ -100,8 +102,8 @@ class Rig:
         """Have the rig not powered up after all, as no slot is to come; a prepare that is being made goes on."""
         withdrawn = self._thread.withdraw(Call.PREPARE)
         self._prepares -= withdrawn
-        if withdrawn and self.power is Power.PREPARING and not self._prepares:
-            self.power = Power.UNKNOWN
+        if withdrawn and self.power is Power.PREPARING:
+            self.power = Power.STANDBY if self._was_in_standby else Power.UNKNOWN
 
     def scan(self, request: ScanRequest) -> None:
         """Have an attempt made, by a rig that is ready."""

@@ -78,7 +78,7 @@ class SlotRunner:
         The driver's `scan` is called at once, as the rig is at rest, or not at all: the call looks to the end of grace.
         """
         self._probe.look()
-        is_unsettled = self._attempts.is_to_be_asked_about(slot)  # looks, too: as long as a disk may not answer
+        is_unsettled = self._attempts.is_to_be_asked_about(slot)  # a look, too: time passes with both
         timelapse, now = self._confirm(slot), self._clock.now()
         if timelapse is None:
             return

@@ -78,7 +78,7 @@ class UnsettledAttempts:
         return True
 
     def is_to_be_asked_about(self, slot: int) -> bool:
-        """Whether a slot must not be attempted before the driver was asked.
+        """Whether a slot must not be attempted before the driver was asked, just after a look at the datasets.
 
         Where the attempt was put into another directory than the next one, which is out of reach, the slot is rather
         taken twice than not at all.
@@ -87,7 +87,7 @@ class UnsettledAttempts:
         if timelapse is None or slot not in timelapse.unsettled:
             return False
         place = self._question_about(timelapse, slot).dataset_dir.parent
-        return place == self._active.datasets or self._probe.is_within_reach(place)
+        return place == self._active.datasets or self._probe.sees(place)
 
     def watch(self) -> float | None:
         """Ask about an earlier slot if the rig is free and the disk is there; return in how many seconds to look again.
@@ -108,8 +108,9 @@ class UnsettledAttempts:
         is_away = self._probe.trouble is not None or not timelapse.state.is_active  # as of the look at the last slot
         if wait > 0 and (is_away or self._no_answer is not None or [*places] != [self._active.datasets]):
             return wait
-        within_reach = {place for place in places if self._probe.is_within_reach(place)}
-        question = next((each for each in questions if each.dataset_dir.parent in within_reach), None)
+        self._probe.look()
+        within_reach = next((place for place in places if self._probe.sees(place)), None)
+        question = next((each for each in questions if each.dataset_dir.parent == within_reach), None)
         if question is None:
             return self._look_later()
         self._rig.recover(question)

@@ -6,12 +6,14 @@ Pure: every instant is an argument. The wall clock rules, also for the end of a 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from plantimager.timelapse.domain.closing import close_late
 from plantimager.timelapse.domain.records import MAX_REPEATED_TEXT_BYTES, Pause, scan_ids_of, storable_text
+from plantimager.timelapse.domain.schedule import shift_instant
 from plantimager.timelapse.domain.states import Reason, TimeLapseState, Trigger, check_transition
 
 if TYPE_CHECKING:
@@ -86,6 +88,24 @@ def keep_pause(timelapse: TimeLapse, at: datetime) -> TimeLapse:
     timelapse = _skip_paused(timelapse, pause, at)
     is_over = has_ended and timelapse.state.is_active
     return timelapse if is_over is pause.is_over else replace(timelapse, last_pause=replace(pause, is_over=is_over))
+
+
+def set_pause_back(timelapse: TimeLapse, shift: timedelta, at: datetime) -> TimeLapse:
+    """Return the value whose pause, which waits for the end of a scan, began by ``at``: the clock was set back to that.
+
+    What lies after that was told by a clock that was ahead, and moves with it; so does the end that a person has
+    brought about, not the one that was said beforehand. One that would have begun before the scan begins now.
+    """
+    pause, current = timelapse.pause, timelapse.current
+    if pause is None or current is None or shift >= timedelta(0):
+        return timelapse
+    since, until = pause.since, pause.until
+    if since > at:
+        moved = shift_instant(since, shift)
+        since = moved if current.started_at is None or moved >= current.started_at else at
+    if until is not None and pause.ended_by and until > at:
+        until = max(shift_instant(until, shift), since)
+    return replace(timelapse, last_pause=replace(pause, since=since, until=until))
 
 
 def _skip_paused(timelapse: TimeLapse, pause: Pause, at: datetime) -> TimeLapse:

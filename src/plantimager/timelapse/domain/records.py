@@ -13,7 +13,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.domain.durations import format_duration
-from plantimager.timelapse.domain.schedule import shift_instant
 from plantimager.timelapse.domain.states import Reason, RecordStatus
 
 MAX_TEXT_BYTES: Final = 500
@@ -140,11 +139,6 @@ class Pause(Struct, frozen=True):
     """The person who has ended it, ``until`` then; empty where its time ends it."""
     is_over: bool = False
     """Whether it is recorded that it has ended, and the slots that fell due in it have their records."""
-
-    def redated(self, shift: timedelta) -> Self:
-        """Return the pause by a clock that was set back; the end that a person has said stays as it was said."""
-        until = shift_instant(self.until, shift) if self.until is not None and self.ended_by else self.until
-        return replace(self, since=shift_instant(self.since, shift), until=until)
 
 
 class Tally(Struct, frozen=True):

@@ -263,16 +263,11 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
         return replace(self, records=self._and(replace(self.records[self.next_idx], directory=directory)))
 
     def redate(self, shift: timedelta) -> TimeLapse:
-        """Return the value after *clock set*: the running attempt began ``shift`` later; its duration stays right.
-
-        So did a pause that waits for its end, where the clock was set back: else it would begin in the future.
-        """
-        record, pause = self._running(Trigger.CLOCK_SET), self.last_pause
-        if pause is not None and not pause.is_over and shift < timedelta(0):
-            pause = pause.redated(shift)
+        """Return the value after *clock set*: the running attempt began ``shift`` later; its duration stays right."""
+        record = self._running(Trigger.CLOCK_SET)
         if record.started_at is not None:
             record = replace(record, started_at=shift_instant(record.started_at, shift))
-        return self._with(Trigger.CLOCK_SET, TimeLapseState.RUNNING, records=self._and(record), last_pause=pause)
+        return self._with(Trigger.CLOCK_SET, TimeLapseState.RUNNING, records=self._and(record))
 
     def skip_late_slots(self, at: datetime, reason: Reason, why: str, *, run_latest: bool = False) -> TimeLapse:
         """Return the value after *slots later than grace*: each has its final record. This value if none is late.
