@@ -16,7 +16,9 @@ from PIL import Image
 from raw_files import nef
 
 from plantimager.timelapse.drivers.cameras import process
+from plantimager.timelapse.drivers.cameras.process import CameraProcess
 from plantimager.timelapse.drivers.grbl import path_scan
+from plantimager.timelapse.drivers.grbl.hardware import GrblRig
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.drivers.trial import Trial
@@ -356,6 +358,35 @@ def test_arm_moves_on_while_a_picture_is_transferred(rig, faults, request_):
     assert seen == [0]
     assert sum("transferring" in note for _, _, note in monitor.recorded) == 4
     assert [done for done, _, note in monitor.recorded if note.startswith("picture")] == [1, 2, 3, 4]
+
+
+@pytest.fixture
+def slow_checks(monkeypatch):
+    """Have each picture left in its check where the arm goes on to a next position."""
+    give = CameraProcess.picture
+
+    def leave(camera, number, should_stop, is_left=lambda: False):
+        for _ in range(200):
+            if is_left():
+                return None
+            threading.Event().wait(0.005)
+        return give(camera, number, should_stop)
+
+    monkeypatch.setattr(CameraProcess, "picture", leave)
+
+
+def test_check_that_was_left_is_progress_when_it_is_waited_for(rig, faults, request_, monkeypatch, slow_checks):
+    """Transfer and checks may last nearly as long as the daemon waits for progress, and longer one after the other."""
+    monitor, before, finish = RecordingMonitor(), [], GrblRig.finish
+
+    def note(*arguments):
+        before.append(monitor.recorded[-1][2])
+        return finish(*arguments)
+
+    monkeypatch.setattr(GrblRig, "finish", note)
+    driver, _ = rig(**OPTIONS)
+    assert driver.scan(request_, monitor).pictures == 4
+    assert before[:2] == ["camera top: checking position 1", "camera top: checking position 2"]
 
 
 def test_fault_behind_the_arm_is_that_of_its_own_picture(rig, faults, request_):

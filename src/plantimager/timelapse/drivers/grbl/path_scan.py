@@ -219,6 +219,7 @@ class PathScan:
         """Finish the picture of a camera that was left in its check, if there is one."""
         shot = self._left.pop(name, None)
         if shot is not None:
+            self._report(f"camera {name}: checking position {shot.number + 1}")  # it may last nearly as long as a stall
             with self._failing(shot):
                 self._keep(shot, self._rig.finish(shot.tries, self._monitor))
 
