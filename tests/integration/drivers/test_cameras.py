@@ -459,6 +459,24 @@ def test_cancelled_exposure_has_little_time_left(camera, program, monkeypatch):
     wait_for_end(worker)
 
 
+def test_all_that_follows_a_cancellation_has_one_time_left(camera, program, monkeypatch):
+    """Exposure, transfer and check: else the daemon gives up waiting for the driver."""
+    monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=0.2))
+    top = camera("command", argv=program)
+    cancelled = []
+    top.trigger(exposure(seconds=20), lambda: bool(cancelled))
+    cancelled.append(True)
+    os.kill(top._process.pid, signal.SIGSTOP)
+    with pytest.raises(CameraFault, match="of the cancellation"):
+        top.fetch(exposure(seconds=20), lambda: True)
+    monkeypatch.setattr(process, "GRACE", process.timedelta(hours=1))
+    top.open()
+    os.kill(top._process.pid, signal.SIGSTOP)
+    with pytest.raises(CameraFault, match="of the cancellation"):
+        top.trigger(exposure(seconds=1000), lambda: True)
+    assert top.trigger(exposure(seconds=20), never_stop) is None
+
+
 def test_camera_that_lost_its_cable_is_opened_again(tmp_path, camera):
     """The process that had it open would never see it again."""
     frame = tmp_path / "0.png"

@@ -164,7 +164,8 @@ class PathScan:
         if not any(shot.fault for shot in shots):
             return False
         for name in [*self._left]:
-            self._finish_left(name)
+            if not self._monitor.cancelled:  # each would have its own time left
+                self._finish_left(name)
         for number, of_position in itertools.groupby(self._failed(shots), lambda shot: shot.number):
             self._repeat(pool, number, [*of_position])
         return True
@@ -240,7 +241,7 @@ class PathScan:
             shot.tries.camera, shot.number, shot.reached, picture.content, self._facts(shot, picture)
         )
         written = [path, *self._keep_raws(shot, picture.raws)]
-        if KINDS[camera.options.kind].keeps_files:
+        if KINDS[camera.options.kind].keeps_files and not self._monitor.cancelled:  # deleting may take long
             _make_durable(written, self._attempt.directory)
             camera.discard()
         self._kept[shot.tries.camera.name] = replace(picture, content=b"", raws={})
