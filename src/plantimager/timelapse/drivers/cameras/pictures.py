@@ -36,6 +36,8 @@ RAW_BEGINNINGS: Final = {
 }
 """Raw files that aren't TIFFs, by their first bytes."""
 
+_OTHER_TIFFS: Final = "TIFF-based: NEF, ARW, PEF"
+
 OTHER_BEGINNINGS: Final = {
     b"GIF8": "GIF",
     b"\0\0\0\x0cjP  ": "JPEG 2000",
@@ -118,8 +120,8 @@ def judge(content: bytes, exposure: Exposure, way_out: str = "") -> tuple[bytes,
 
 
 def require_whole_raw(content: bytes) -> None:
-    """Raise `CameraFault` for a DNG of which something is missing; only its makers know that of another raw file."""
-    if is_raw(content) == "DNG":
+    """Raise `CameraFault` for a raw file that is a TIFF and misses something; only its makers know that of others."""
+    if is_raw(content) in ("DNG", _OTHER_TIFFS):
         try:
             tiff_file.require_data(content)
         except ValueError as problem:
@@ -147,7 +149,7 @@ def is_raw(content: bytes) -> str | None:
     if _DNG_VERSION in tags:
         return "DNG"
     if tags.get(_REDUCED, 0) & 1 or tiff_file.SUB_IFDS in tags or tags.get(_PHOTOMETRIC) == _CFA:
-        return "TIFF-based: NEF, ARW, PEF"
+        return _OTHER_TIFFS
     return None
 
 
