@@ -440,6 +440,39 @@ def test_raw_file_that_a_program_writes_is_kept(shoot, request_):
     assert all(raw.read_bytes() == nef() for raw in raws)
 
 
+@pytest.mark.parametrize(
+    ("name", "left", "said"),
+    [
+        ("dng", "head -c 1000 tail", "1000 bytes: nothing in it says of which kind it is"),
+        ("dng", "head -c 0 tail", "0 bytes: it is empty"),
+        ("tmp", "head -c 1000 tail", "1000 bytes: nothing in it says of which kind it is"),
+    ],
+)
+def test_what_is_left_of_a_raw_file_is_refused_with_its_picture(shoot, request_, tmp_path, name, left, said):
+    """Nothing says what it is where its directory stood at its end, as libtiff writes it; it may be the only copy."""
+    (tmp_path / "tail").write_bytes(b"II*\0" + (100_000).to_bytes(4, "little") + bytes(99_992))
+    with pytest.raises(ScanFailed, match=rf"its raw file is incomplete \({said}\)"):
+        shoot(f'cp "$0" "$2"; cd {tmp_path}; {left} > "${{2%.jpeg}}.{name}"', request_)
+    (aside,) = request_.dataset_dir.parent.glob(".*attempt*")
+    assert [raw.name for raw in (aside / "raw").iterdir()] == [f"top-00000.{name}"]
+
+
+def test_raw_file_that_lost_its_end_on_the_way_is_refused_with_its_picture(rig, faults, request_):
+    """The camera keeps both."""
+    (faults / "raw").write_bytes(b"")
+    driver, _ = rig(**OPTIONS)
+    with pytest.raises(ScanFailed, match=r"its raw file is incomplete \(0 bytes: it is empty\)"):
+        driver.scan(request_, RecordingMonitor())
+    assert log_of(faults, "deleting") == []
+
+
+def test_other_files_beside_a_picture_are_left_out(shoot, request_, tmp_path):
+    """Metadata of its program, or a whole TIFF, which is another picture."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "whole.tif")
+    shoot(f'cp "$0" "$2"; cp {tmp_path}/whole.tif "${{2%.jpeg}}.tif"; echo "{{}}" > "${{2%.jpeg}}.json"', request_)
+    assert not (request_.dataset_dir / "raw").exists()
+
+
 def test_raw_file_alone_that_a_program_writes_is_refused_and_kept(shoot, request_):
     """The program has deleted it from its camera; nobody else has it."""
     with pytest.raises(ScanFailed, match="it gives raw files"):
