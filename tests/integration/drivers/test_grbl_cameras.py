@@ -473,6 +473,14 @@ def test_other_files_beside_a_picture_are_left_out(shoot, request_, tmp_path):
     assert not (request_.dataset_dir / "raw").exists()
 
 
+def test_raw_file_of_a_refused_picture_is_gone_where_its_repeat_has_none(shoot, request_, tmp_path):
+    """Else it would be taken for that of the picture that counts."""
+    source = f'if mkdir {tmp_path}/once; then cp "$1" "$2"; else cp "$0" "$2"; fi'
+    shoot(source, request_)
+    assert [facts["retries"] for facts in facts_of(request_)] == [1, 0, 0, 0]
+    assert list((request_.dataset_dir / "raw").iterdir()) == []
+
+
 def test_raw_file_alone_that_a_program_writes_is_refused_and_kept(shoot, request_):
     """The program has deleted it from its camera; nobody else has it."""
     with pytest.raises(ScanFailed, match="it gives raw files"):

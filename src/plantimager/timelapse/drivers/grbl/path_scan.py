@@ -241,6 +241,8 @@ class PathScan:
             shot.tries.camera, shot.number, shot.reached, picture.content, self._facts(shot, picture)
         )
         written = [path, *self._keep_raws(shot, picture.raws)]
+        for refused in {*(self._attempt.directory / RAW).glob(f"{path.stem}.*")} - {*written}:
+            refused.unlink()  # of an earlier try
         if KINDS[camera.options.kind].keeps_files and not self._monitor.cancelled:  # deleting may take long
             _make_durable(written, self._attempt.directory)
             camera.discard()
