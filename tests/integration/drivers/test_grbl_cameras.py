@@ -481,6 +481,23 @@ def test_raw_file_of_a_refused_picture_is_gone_where_its_repeat_has_none(shoot, 
     assert list((request_.dataset_dir / "raw").iterdir()) == []
 
 
+def test_picture_of_the_slot_before_is_refused(rig, tmp_path):
+    """With one position a slot, no other picture could show that a program gives the same file for ever."""
+    (tmp_path / "datasets").mkdir()
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2026:06:22 04:00:00"
+    Image.new("RGB", (80, 60)).save(tmp_path / "old.jpg", exif=exif)
+    argv = ["cp", str(tmp_path / "old.jpg"), "{output}"]
+    driver, _ = rig(cameras={"top": {"kind": "command", "argv": argv}})
+    path = {**path_of([1.0, 0.0, 0.0]), "top": {}}
+    first, second, third = (make_request(tmp_path / "datasets", configuration=path, index=n) for n in range(3))
+    driver.scan(first, RecordingMonitor())
+    Image.new("RGB", (40, 30)).save(tmp_path / "old.jpg", exif=exif)
+    driver.scan(second, RecordingMonitor())
+    with pytest.raises(ScanFailed, match="gives the file of its picture before again"):
+        driver.scan(third, RecordingMonitor())
+
+
 def test_raw_file_alone_that_a_program_writes_is_refused_and_kept(shoot, request_):
     """The program has deleted it from its camera; nobody else has it."""
     with pytest.raises(ScanFailed, match="it gives raw files"):

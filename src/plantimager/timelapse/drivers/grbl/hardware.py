@@ -56,6 +56,8 @@ class GrblRig:
         self.arm = Arm(options.arm)
         self.cameras = {name: CameraProcess(camera) for name, camera in options.cameras.items()}
         self.switchboard = Switchboard(options.switches)
+        self.last_pictures: dict[str, CameraPicture] = {}
+        """The digest of each camera's last picture in a scan, for the next scan: one position may be all it has."""
         self._in_use = False
         """Whether this object has moved, lit or powered anything since it was made, put into standby or released. One
         that has not must not switch off in `close` what another process uses."""

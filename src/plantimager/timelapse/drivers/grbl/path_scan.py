@@ -95,7 +95,7 @@ class PathScan:
         self._total = 0
         self._left: dict[str, _Shot] = {}
         """The picture of each camera whose check goes on behind the next exposure."""
-        self._kept: dict[str, CameraPicture] = {}
+        self._kept = dict(rig.last_pictures)
         """The last picture of each camera, without its content."""
         self._rotations: dict[str, int] = {}
         """Degrees by which each camera turns its pictures."""
@@ -246,7 +246,8 @@ class PathScan:
         if KINDS[camera.options.kind].keeps_files and not self._monitor.cancelled:  # deleting may take long
             _make_durable(written, self._attempt.directory)
             camera.discard()
-        self._kept[shot.tries.camera.name] = replace(picture, content=b"", raws={})
+        self._kept[shot.tries.camera.name] = last = replace(picture, content=b"", raws={})
+        self._rig.last_pictures[shot.tries.camera.name] = replace(last, facts={})  # the next scan may have another size
         self._note_rotation(shot, picture.facts["rotation"])
         self._faults += shot.tries.faults
         self._report(f"picture {self._layout.pictures} of {self._total}")
