@@ -19,6 +19,7 @@ from plantimager.timelapse.drivers.cameras import process
 from plantimager.timelapse.drivers.cameras.process import CameraProcess
 from plantimager.timelapse.drivers.grbl import path_scan
 from plantimager.timelapse.drivers.grbl.hardware import GrblRig
+from plantimager.timelapse.drivers.grbl.tries import Tries
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.drivers.trial import Trial
@@ -362,7 +363,7 @@ def test_arm_moves_on_while_a_picture_is_transferred(rig, faults, request_):
 
 @pytest.fixture
 def slow_checks(monkeypatch):
-    """Have each picture left in its check where the arm goes on to a next position."""
+    """Have each picture left in its check where the arm goes on to a next position; return what ends that."""
     give = CameraProcess.picture
 
     def leave(camera, number, should_stop, is_left=lambda: False):
@@ -373,6 +374,7 @@ def slow_checks(monkeypatch):
         return give(camera, number, should_stop)
 
     monkeypatch.setattr(CameraProcess, "picture", leave)
+    return lambda: monkeypatch.setattr(CameraProcess, "picture", give)
 
 
 def test_check_that_was_left_is_progress_when_it_is_waited_for(rig, faults, request_, monkeypatch, slow_checks):
@@ -387,6 +389,39 @@ def test_check_that_was_left_is_progress_when_it_is_waited_for(rig, faults, requ
     driver, _ = rig(**OPTIONS)
     assert driver.scan(request_, monitor).pictures == 4
     assert before[:2] == ["camera top: checking position 1", "camera top: checking position 2"]
+
+
+def test_check_that_ends_the_process_costs_the_next_picture_none_of_its_tries(
+    rig, faults, request_, monkeypatch, slow_checks
+):
+    """Both are taken again, but only one was at fault."""
+    noted, note, finish = [], Tries.note, GrblRig.finish
+
+    def end(own, tries, monitor):
+        slow_checks()
+        process, give = own.cameras["top"]._process, CameraProcess.picture
+
+        def give_after_end(*arguments):
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            return give(*arguments)
+
+        monkeypatch.setattr(GrblRig, "finish", finish)
+        with monkeypatch.context() as during:
+            during.setattr(CameraProcess, "is_open", property(lambda camera: camera._process is not None))
+            during.setattr(CameraProcess, "picture", give_after_end)
+            return finish(own, tries, monitor)
+
+    monkeypatch.setattr(GrblRig, "finish", end)
+    monkeypatch.setattr(
+        Tries, "note", lambda tries, fault, **state: noted.append(str(fault)) or note(tries, fault, **state)
+    )
+    driver, _ = rig(**OPTIONS)
+    assert driver.scan(request_, RecordingMonitor()).pictures == 4
+    assert [facts["retries"] for facts in facts_of(request_)] == [1, 1, 0, 0]
+    (fault,) = noted
+    assert "its process was ended by SIGKILL" in fault
 
 
 def test_fault_behind_the_arm_is_that_of_its_own_picture(rig, faults, request_):

@@ -129,7 +129,7 @@ class GrblRig:
         )
         checking = f"camera {tries.camera.name}: checking its picture"
         while True:
-            moves_on = False
+            moves_on = was_ended = False
             try:
                 with naming_camera(tries.camera.name):
                     if not camera.is_open:
@@ -138,12 +138,17 @@ class GrblRig:
                     camera.trigger(exposure, lambda: monitor.cancelled)
                     moves_on = overlap.close_shutter()
                     tries.note_transfer(camera.fetch(exposure, lambda: monitor.cancelled))
+                was_open = camera.is_open
                 overlap.finish_earlier()
+                was_ended = was_open and not camera.is_open
                 report(checking)
                 return self._checked(tries, monitor, overlap.is_left)
             except CameraFault as fault:
                 overlap.finish_earlier()  # before the camera is closed, which may have it still
-                tries.note(fault, is_open=camera.is_open)
+                if was_ended:  # by the check of the earlier picture, so that it costs none of its own tries
+                    tries.faults.append(str(fault))
+                else:
+                    tries.note(fault, is_open=camera.is_open)
                 if tries.reopens:
                     camera.close()
                 if tries.are_over or moves_on or monitor.cancelled:
