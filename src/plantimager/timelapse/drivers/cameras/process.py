@@ -131,8 +131,6 @@ class CameraProcess:
         CameraFault
             It didn't expose in time, or at all.
         """
-        if not should_stop():
-            self._grace = None  # of an earlier scan
         self.open()
         self._request("trigger", asdict(exposure))
         self._answer("the exposure hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
@@ -270,7 +268,9 @@ class CameraProcess:
         with Deadline(limit) as deadline:
 
             def give_up() -> str:
-                if should_stop():
+                if not should_stop():
+                    self._grace = None
+                else:
                     self._grace = self._grace or Deadline(GRACE)
                     if self._grace.passed():
                         return f"{hangs}: it didn't end within {GRACE.total_seconds():g} s of the cancellation"
