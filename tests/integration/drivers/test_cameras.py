@@ -459,6 +459,25 @@ def test_cancelled_exposure_has_little_time_left(camera, program, monkeypatch):
     wait_for_end(worker)
 
 
+def test_all_that_follows_a_cancellation_has_one_time_left(camera, program, monkeypatch):
+    """Exposure, transfer and check: else the daemon gives up waiting for the driver."""
+    started = []
+
+    class Noted(process.Deadline):
+        def __init__(self, after):
+            started.append(after)
+            super().__init__(after)
+
+    monkeypatch.setattr(process, "Deadline", Noted)
+    monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=21))
+    top = camera("command", argv=program)
+    for scan in (1, 2):
+        top.trigger(exposure(seconds=20), never_stop)
+        top.trigger(exposure(seconds=20), lambda: True)
+        assert top.picture(top.fetch(exposure(seconds=20), lambda: True), lambda: True) is not None
+        assert started.count(process.GRACE) == scan
+
+
 def test_camera_that_lost_its_cable_is_opened_again(tmp_path, camera):
     """The process that had it open would never see it again."""
     frame = tmp_path / "0.png"

@@ -16,7 +16,10 @@ from PIL import Image
 from raw_files import nef
 
 from plantimager.timelapse.drivers.cameras import process
+from plantimager.timelapse.drivers.cameras.process import CameraProcess
 from plantimager.timelapse.drivers.grbl import path_scan
+from plantimager.timelapse.drivers.grbl.hardware import GrblRig
+from plantimager.timelapse.drivers.grbl.tries import Tries
 from plantimager.timelapse.drivers.manual_command import ManualAction, ManualCommand, perform
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request
 from plantimager.timelapse.drivers.trial import Trial
@@ -358,6 +361,69 @@ def test_arm_moves_on_while_a_picture_is_transferred(rig, faults, request_):
     assert [done for done, _, note in monitor.recorded if note.startswith("picture")] == [1, 2, 3, 4]
 
 
+@pytest.fixture
+def slow_checks(monkeypatch):
+    """Have each picture left in its check where the arm goes on to a next position; return what ends that."""
+    give = CameraProcess.picture
+
+    def leave(camera, number, should_stop, is_left=lambda: False):
+        for _ in range(200):
+            if is_left():
+                return None
+            threading.Event().wait(0.005)
+        return give(camera, number, should_stop)
+
+    monkeypatch.setattr(CameraProcess, "picture", leave)
+    return lambda: monkeypatch.setattr(CameraProcess, "picture", give)
+
+
+def test_check_that_was_left_is_progress_when_it_is_waited_for(rig, faults, request_, monkeypatch, slow_checks):
+    """Transfer and checks may last nearly as long as the daemon waits for progress, and longer one after the other."""
+    monitor, before, finish = RecordingMonitor(), [], GrblRig.finish
+
+    def note(*arguments):
+        before.append(monitor.recorded[-1][2])
+        return finish(*arguments)
+
+    monkeypatch.setattr(GrblRig, "finish", note)
+    driver, _ = rig(**OPTIONS)
+    assert driver.scan(request_, monitor).pictures == 4
+    assert before[:2] == ["camera top: checking position 1", "camera top: checking position 2"]
+
+
+def test_check_that_ends_the_process_costs_the_next_picture_none_of_its_tries(
+    rig, faults, request_, monkeypatch, slow_checks
+):
+    """Both are taken again, but only one was at fault."""
+    noted, note, finish = [], Tries.note, GrblRig.finish
+
+    def end(own, tries, monitor):
+        slow_checks()
+        process, give = own.cameras["top"]._process, CameraProcess.picture
+
+        def give_after_end(*arguments):
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            return give(*arguments)
+
+        monkeypatch.setattr(GrblRig, "finish", finish)
+        with monkeypatch.context() as during:
+            during.setattr(CameraProcess, "is_open", property(lambda camera: camera._process is not None))
+            during.setattr(CameraProcess, "picture", give_after_end)
+            return finish(own, tries, monitor)
+
+    monkeypatch.setattr(GrblRig, "finish", end)
+    monkeypatch.setattr(
+        Tries, "note", lambda tries, fault, **state: noted.append(str(fault)) or note(tries, fault, **state)
+    )
+    driver, _ = rig(**OPTIONS)
+    assert driver.scan(request_, RecordingMonitor()).pictures == 4
+    assert [facts["retries"] for facts in facts_of(request_)] == [1, 1, 0, 0]
+    (fault,) = noted
+    assert "its process was ended by SIGKILL" in fault
+
+
 def test_fault_behind_the_arm_is_that_of_its_own_picture(rig, faults, request_):
     """The arm stands at the next position by then."""
     (faults / "lost").write_text("2 3 4 5 6 7 8 9")
@@ -407,6 +473,64 @@ def test_raw_file_that_a_program_writes_is_kept(shoot, request_):
     raws = sorted((request_.dataset_dir / "raw").iterdir())
     assert [raw.name for raw in raws] == [f"top-0000{number}.dng" for number in range(4)]
     assert all(raw.read_bytes() == nef() for raw in raws)
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "said"),
+    [
+        ("dng", "head -c 1000 tail", "1000 bytes: nothing in it says of which kind it is"),
+        ("dng", "head -c 0 tail", "0 bytes: it is empty"),
+        ("tmp", "head -c 1000 tail", "1000 bytes: nothing in it says of which kind it is"),
+    ],
+)
+def test_what_is_left_of_a_raw_file_is_refused_with_its_picture(shoot, request_, tmp_path, name, left, said):
+    """Nothing says what it is where its directory stood at its end, as libtiff writes it; it may be the only copy."""
+    (tmp_path / "tail").write_bytes(b"II*\0" + (100_000).to_bytes(4, "little") + bytes(99_992))
+    with pytest.raises(ScanFailed, match=rf"its raw file is incomplete \({said}\)"):
+        shoot(f'cp "$0" "$2"; cd {tmp_path}; {left} > "${{2%.jpeg}}.{name}"', request_)
+    (aside,) = request_.dataset_dir.parent.glob(".*attempt*")
+    assert [raw.name for raw in (aside / "raw").iterdir()] == [f"top-00000.{name}"]
+
+
+def test_raw_file_that_lost_its_end_on_the_way_is_refused_with_its_picture(rig, faults, request_):
+    """The camera keeps both."""
+    (faults / "raw").write_bytes(b"")
+    driver, _ = rig(**OPTIONS)
+    with pytest.raises(ScanFailed, match=r"its raw file is incomplete \(0 bytes: it is empty\)"):
+        driver.scan(request_, RecordingMonitor())
+    assert log_of(faults, "deleting") == []
+
+
+def test_other_files_beside_a_picture_are_left_out(shoot, request_, tmp_path):
+    """Metadata of its program, or a whole TIFF, which is another picture."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "whole.tif")
+    shoot(f'cp "$0" "$2"; cp {tmp_path}/whole.tif "${{2%.jpeg}}.tif"; echo "{{}}" > "${{2%.jpeg}}.json"', request_)
+    assert not (request_.dataset_dir / "raw").exists()
+
+
+def test_raw_file_of_a_refused_picture_is_gone_where_its_repeat_has_none(shoot, request_, tmp_path):
+    """Else it would be taken for that of the picture that counts."""
+    source = f'if mkdir {tmp_path}/once; then cp "$1" "$2"; else cp "$0" "$2"; fi'
+    shoot(source, request_)
+    assert [facts["retries"] for facts in facts_of(request_)] == [1, 0, 0, 0]
+    assert list((request_.dataset_dir / "raw").iterdir()) == []
+
+
+def test_picture_of_the_slot_before_is_refused(rig, tmp_path):
+    """With one position a slot, no other picture could show that a program gives the same file for ever."""
+    (tmp_path / "datasets").mkdir()
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2026:06:22 04:00:00"
+    Image.new("RGB", (80, 60)).save(tmp_path / "old.jpg", exif=exif)
+    argv = ["cp", str(tmp_path / "old.jpg"), "{output}"]
+    driver, _ = rig(cameras={"top": {"kind": "command", "argv": argv}})
+    path = {**path_of([1.0, 0.0, 0.0]), "top": {}}
+    first, second, third = (make_request(tmp_path / "datasets", configuration=path, index=n) for n in range(3))
+    driver.scan(first, RecordingMonitor())
+    Image.new("RGB", (40, 30)).save(tmp_path / "old.jpg", exif=exif)
+    driver.scan(second, RecordingMonitor())
+    with pytest.raises(ScanFailed, match="gives the file of its picture before again"):
+        driver.scan(third, RecordingMonitor())
 
 
 def test_raw_file_alone_that_a_program_writes_is_refused_and_kept(shoot, request_):

@@ -1,7 +1,10 @@
 """Where an operator's program is found, and what prevents that it runs."""
 
+from pathlib import Path
+
 import pytest
 
+from plantimager.timelapse.drivers.programs import run
 from plantimager.timelapse.drivers.programs.environment import ProgramMissing, find_program
 
 
@@ -54,3 +57,12 @@ def test_script_without_its_interpreter_can_not_be_run(program, first, absent):
     with pytest.raises(ProgramMissing) as missing:
         find_program(path)
     assert str(missing.value) == f"{path} can't be run: {absent}, which its first line names, is not there"
+
+
+def test_command_that_could_not_be_tried_is_tried_again(program):
+    """A machine that is busy, or short of memory, has not shown that its sandbox refuses it."""
+    path = Path(program(b"#!/bin/sh\nexit 0\n"))
+    path.chmod(0o644)
+    assert run._if_usable(str(path), "-n") == ()
+    path.chmod(0o755)
+    assert run._if_usable(str(path), "-n") == (str(path), "-n")

@@ -141,10 +141,42 @@ def test_dng_alone_is_a_raw_file_however_it_was_cut():
             judge(content, Exposure(None, None, "tiff", {}, 20.0))
 
 
-@pytest.mark.parametrize("content", [nef(), nef()[:-1], nef(order=">")])
-def test_raw_file_of_another_kind_is_taken_as_it_is(content):
-    """What its directories say is its maker's secret."""
+@pytest.mark.parametrize("content", [nef(), nef(order=">"), b"IIU\0" + bytes(100)])
+def test_whole_raw_file_of_another_kind_is_taken_as_it_is(content):
+    """What else its directories say is its maker's secret."""
     require_whole_raw(content)
+
+
+@pytest.mark.parametrize("lost", [1, 1000, 1_200_000])
+def test_nef_that_is_cut_is_refused(lost):
+    """It says where its data are, as a DNG does."""
+    with pytest.raises(CameraFault, match="its raw file is incomplete"):
+        require_whole_raw(nef(320, 240)[:-lost])
+
+
+def of_a_maker(*entries, following=0):
+    """Return a DNG of one strip, with further entries in its directory."""
+    own = [(254, 4, 1, 0), (262, 3, 1, 32803), (279, 4, 1, 64), (50706, 1, 4, 0x401), *entries]
+    at = 8 + 2 + 12 * (len(own) + 1) + 4
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in sorted([*own, (273, 4, 1, at)]))
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(own) + 1) + packed + struct.pack("<I", following) + bytes(64)
+
+
+def test_tag_of_a_maker_may_say_anything():
+    """Its number is no place in the file."""
+    require_whole_raw(of_a_maker((60000, 4, 1000, 0x7FFFFFFF)))
+
+
+def test_what_stands_behind_the_directory_of_a_further_image_may_be_anything():
+    """Only the first directories make a chain."""
+    first = of_a_maker((330, 4, 1, 10_000))
+    require_whole_raw(first + bytes(10_000 - len(first)) + struct.pack("<HI", 0, 0xDEADBEEF))
+
+
+def test_dng_that_contradicts_itself_is_refused_in_words():
+    """A directory that names two places and one length can't be right."""
+    with pytest.raises(CameraFault, match="more or fewer places than lengths of its data"):
+        require_whole_raw(of_a_maker((324, 3, 2, 0), (325, 4, 1, 8)))
 
 
 def test_dng_whose_directories_go_round_in_a_circle_has_an_end():

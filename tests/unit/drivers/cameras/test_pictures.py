@@ -14,7 +14,7 @@ from PIL.ExifTags import IFD, Base
 from raw_files import deep_tiff, nef
 
 from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
-from plantimager.timelapse.drivers.cameras.exif import add_exif
+from plantimager.timelapse.drivers.cameras.exif import add_exif, has_capture_time
 from plantimager.timelapse.drivers.cameras.pictures import is_raw, judge
 
 TAKEN_AT = datetime(2026, 6, 22, 8, 0, 1, 250_000, tzinfo=UTC)
@@ -353,6 +353,18 @@ def test_exif_leaves_every_pixel(name):
     after = add_exif(before, "col0_5", TAKEN_AT, "us")
     start = b"\xff\xda" if name == "JPEG" else b"IDAT"
     assert after[after.index(start) :] == before[before.index(start) :]
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [("    :  :     :  :  ", False), ("", False), ("0000:00:00 00:00:00", False), ("2026:06:22 04:00:00", True)],
+)
+def test_capture_time_of_a_camera_without_a_clock_is_none(said, has):
+    """Two exposures with a blank time may be the same, byte by byte."""
+    file, exif = io.BytesIO(), Image.Exif()
+    exif.get_ifd(IFD.Exif)[Base.DateTimeOriginal] = said
+    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
+    assert has_capture_time(file.getvalue()) == has
 
 
 def test_exif_of_a_jpeg_takes_no_decoding():

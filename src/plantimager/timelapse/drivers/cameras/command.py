@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture
-from plantimager.timelapse.drivers.cameras.pictures import is_raw
+from plantimager.timelapse.drivers.cameras.pictures import is_meant_as_raw
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import ProgramFault, basic_environment
 from plantimager.timelapse.drivers.programs.run import run_program
@@ -81,10 +81,10 @@ class CommandCamera(CameraDevice):
 
 
 def _read_raws(output: Path) -> dict[str, bytes]:
-    """Return the raw files beside a picture, by their extension: ``rpicam-still --raw`` writes one."""
+    """Return the raw files beside a picture, also cut ones, by their extension: ``rpicam-still --raw`` writes one."""
     beside = [path for path in sorted(output.parent.iterdir()) if path.is_file() and path != output]
     contents = {path.suffix[1:].lower(): path.read_bytes() for path in beside}
-    return {extension: content for extension, content in contents.items() if is_raw(content) is not None}
+    return {extension: content for extension, content in contents.items() if is_meant_as_raw(content, extension)}
 
 
 def _temporary_directory() -> tempfile.TemporaryDirectory[str]:

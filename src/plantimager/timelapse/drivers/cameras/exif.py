@@ -67,9 +67,10 @@ def add_exif(content: bytes, description: str, taken_at: datetime, software: str
 
 
 def has_capture_time(content: bytes) -> bool:
-    """Whether a picture's own EXIF says when it was taken."""
+    """Whether a picture's own EXIF says when it was taken; a clock that isn't set is blank or zero."""
     with contextlib.suppress(Exception), Image.open(io.BytesIO(content)) as image:  # damaged EXIF may raise anything
-        return Base.DateTimeOriginal in image.getexif().get_ifd(IFD.Exif)
+        taken_at = image.getexif().get_ifd(IFD.Exif).get(Base.DateTimeOriginal, "")
+        return not set("123456789").isdisjoint(str(taken_at))
     return False
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gphoto2
 
 from plantimager.timelapse.drivers.cameras.base import CameraDevice, CameraFault, Capture, explain_refusal
-from plantimager.timelapse.drivers.cameras.pictures import is_raw
+from plantimager.timelapse.drivers.cameras.pictures import is_meant_as_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -130,8 +130,9 @@ class Gphoto2Camera(CameraDevice):
         raws: dict[str, tuple[str, str]] = {}
         pictures = []
         for place, content in contents.items():
-            if is_raw(content):
-                raws.setdefault(place[1].rpartition(".")[2].lower(), place)
+            extension = place[1].rpartition(".")[2].lower()
+            if is_meant_as_raw(content, extension):
+                raws.setdefault(extension, place)
             else:
                 pictures.append(place)
         picture = pictures[0] if pictures else next(iter(raws.values()))

@@ -36,6 +36,13 @@ RAW_BEGINNINGS: Final = {
 }
 """Raw files that aren't TIFFs, by their first bytes."""
 
+RAW_EXTENSIONS: Final = frozenset(
+    ("dng", "nef", "nrw", "arw", "pef", "srw", "cr2", "cr3", "crw", "iiq", "raf", "orf", "rw2", "x3f", "mrw")
+)
+"""Extensions of files that `is_raw` recognises where they are whole; ``raw`` may be without any header."""
+
+_OTHER_TIFFS: Final = "TIFF-based: NEF, ARW, PEF"
+
 OTHER_BEGINNINGS: Final = {
     b"GIF8": "GIF",
     b"\0\0\0\x0cjP  ": "JPEG 2000",
@@ -59,8 +66,8 @@ _REDUCED, _PHOTOMETRIC, _DNG_VERSION, _CFA = 254, 262, 50706, 32803
 _SAMPLES, _PLANES = 277, 284
 """TIFF tags: values of a pixel; 2 where there is a plane for each of them."""
 
-_STRIP_LENGTHS: Final = 279
-"""The TIFF tag that is one of the last in a directory."""
+_STRIP_LENGTHS, _TILE_LENGTHS = 279, 325
+"""TIFF tags, one of the last in a directory."""
 
 _PICTURE_BEGINNINGS: Final = (jpeg_file.BEGINS, b"\x89PNG\r\n\x1a\n", *tiff_file.BEGINNINGS)
 """Of JPEG, PNG and TIFF."""
@@ -118,13 +125,33 @@ def judge(content: bytes, exposure: Exposure, way_out: str = "") -> tuple[bytes,
 
 
 def require_whole_raw(content: bytes) -> None:
-    """Raise `CameraFault` for a DNG of which something is missing; only its makers know that of another raw file."""
-    if is_raw(content) == "DNG":
+    """Raise `CameraFault` for a raw file of which something is missing, as far as that can be seen.
+
+    That is in no raw file, and in those that are TIFFs; only its makers know that of others.
+    """
+    name, problem = is_raw(content), ""
+    if name is None:
+        problem = "it is empty" if not content else "nothing in it says of which kind it is"
+    elif name in ("DNG", _OTHER_TIFFS):
         try:
             tiff_file.require_data(content)
-        except ValueError as problem:
-            cure = "check its cable or network, and that nothing else writes the file"
-            raise CameraFault(f"its raw file is incomplete ({len(content)} bytes: {problem}); {cure}") from problem
+        except ValueError as fault:
+            problem = str(fault)
+    if problem:
+        cure = "check its cable or network, and that nothing else writes the file"
+        raise CameraFault(f"its raw file is incomplete ({len(content)} bytes: {problem}); {cure}")
+
+
+def is_meant_as_raw(content: bytes, extension: str) -> bool:
+    """Whether a file beside a picture is raw, or what is left of one: by its extension, or as a TIFF that was cut.
+
+    A TIFF may have its directory, which says what it is, at its end.
+    """
+    if is_raw(content) is not None or extension in RAW_EXTENSIONS:
+        return True
+    return content[:4] in tiff_file.BEGINNINGS and not {_STRIP_LENGTHS, _TILE_LENGTHS} & {
+        *tiff_file.first_tags(content)
+    }
 
 
 def is_raw(content: bytes) -> str | None:
@@ -147,7 +174,7 @@ def is_raw(content: bytes) -> str | None:
     if _DNG_VERSION in tags:
         return "DNG"
     if tags.get(_REDUCED, 0) & 1 or tiff_file.SUB_IFDS in tags or tags.get(_PHOTOMETRIC) == _CFA:
-        return "TIFF-based: NEF, ARW, PEF"
+        return _OTHER_TIFFS
     return None
 
 

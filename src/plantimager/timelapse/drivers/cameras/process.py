@@ -59,6 +59,8 @@ class CameraProcess:
         self._tail = b""
         self._numbers = itertools.count()
         """Of pictures."""
+        self._grace: Deadline | None = None
+        """What a cancellation has left of `GRACE`, for all calls after it."""
 
     @property
     def is_open(self) -> bool:
@@ -122,6 +124,8 @@ class CameraProcess:
     def trigger(self, exposure: Exposure, should_stop: Callable[[], bool]) -> None:
         """Expose, and return when the shutter is closed. Once ``should_stop()`` returns True, it has `GRACE` left.
 
+        So have `fetch` and `picture` after it, all together.
+
         Raises
         ------
         CameraFault
@@ -155,7 +159,7 @@ class CameraProcess:
         """
         if not self.is_open:
             raise CameraFault(LOST)
-        with _patience("checking its picture hangs", JUDGE_TIMEOUT, should_stop) as give_up:
+        with self._patience("checking its picture hangs", JUDGE_TIMEOUT, should_stop) as give_up:
             while True:
                 self._request("picture", number)
                 picture = self._receive(give_up)
@@ -189,7 +193,7 @@ class CameraProcess:
 
     def _answer(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Wait for the next answer, which comes within ``limit``; else the fault begins with ``hangs``."""
-        with _patience(hangs, limit, should_stop) as give_up:
+        with self._patience(hangs, limit, should_stop) as give_up:
             self._receive(give_up)
 
     def _receive(self, give_up: Callable[[], str]) -> CameraPicture | None:
@@ -258,23 +262,23 @@ class CameraProcess:
         ended = ProgramExit(process.returncode, stopped=False, stderr_tail=self._tail)
         return CameraFault(f"its process {ended}; that is a fault of its library or driver")
 
+    @contextlib.contextmanager
+    def _patience(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool]) -> Iterator[Callable[[], str]]:
+        """Yield what says why a wait is over: after ``limit``, or `GRACE` after the cancellation; else ""."""
+        with Deadline(limit) as deadline:
 
-@contextlib.contextmanager
-def _patience(hangs: str, limit: timedelta, should_stop: Callable[[], bool]) -> Iterator[Callable[[], str]]:
-    """Yield a function that returns why a wait is over: after ``limit``, or `GRACE` after the cancellation; else ""."""
-    with Deadline(limit) as deadline, contextlib.ExitStack() as stack:
-        cancelled: list[Deadline] = []
+            def give_up() -> str:
+                if not should_stop():
+                    self._grace = None
+                else:
+                    self._grace = self._grace or Deadline(GRACE)
+                    if self._grace.passed():
+                        return f"{hangs}: it didn't end within {GRACE.total_seconds():g} s of the cancellation"
+                if deadline.passed():
+                    return f"{hangs}; it was given up after {limit.total_seconds():g} s"
+                return ""
 
-        def give_up() -> str:
-            if not cancelled and should_stop():
-                cancelled.append(stack.enter_context(Deadline(GRACE)))
-            if any(grace.passed() for grace in cancelled):
-                return f"{hangs}: it didn't end within {GRACE.total_seconds():g} s of the cancellation"
-            if deadline.passed():
-                return f"{hangs}; it was given up after {limit.total_seconds():g} s"
-            return ""
-
-        yield give_up
+            yield give_up
 
 
 def _end(process: _Process) -> None:

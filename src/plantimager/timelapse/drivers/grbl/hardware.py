@@ -56,6 +56,8 @@ class GrblRig:
         self.arm = Arm(options.arm)
         self.cameras = {name: CameraProcess(camera) for name, camera in options.cameras.items()}
         self.switchboard = Switchboard(options.switches)
+        self.last_pictures: dict[str, CameraPicture] = {}
+        """The digest of each camera's last picture in a scan, for the next scan: one position may be all it has."""
         self._in_use = False
         """Whether this object has moved, lit or powered anything since it was made, put into standby or released. One
         that has not must not switch off in `close` what another process uses."""
@@ -127,7 +129,7 @@ class GrblRig:
         )
         checking = f"camera {tries.camera.name}: checking its picture"
         while True:
-            moves_on = False
+            moves_on = was_ended = False
             try:
                 with naming_camera(tries.camera.name):
                     if not camera.is_open:
@@ -136,12 +138,17 @@ class GrblRig:
                     camera.trigger(exposure, lambda: monitor.cancelled)
                     moves_on = overlap.close_shutter()
                     tries.note_transfer(camera.fetch(exposure, lambda: monitor.cancelled))
+                was_open = camera.is_open
                 overlap.finish_earlier()
+                was_ended = was_open and not camera.is_open
                 report(checking)
                 return self._checked(tries, monitor, overlap.is_left)
             except CameraFault as fault:
                 overlap.finish_earlier()  # before the camera is closed, which may have it still
-                tries.note(fault, is_open=camera.is_open)
+                if was_ended:  # by the check of the earlier picture, so that it costs none of its own tries
+                    tries.faults.append(str(fault))
+                else:
+                    tries.note(fault, is_open=camera.is_open)
                 if tries.reopens:
                     camera.close()
                 if tries.are_over or moves_on or monitor.cancelled:

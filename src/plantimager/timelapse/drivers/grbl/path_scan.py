@@ -95,7 +95,7 @@ class PathScan:
         self._total = 0
         self._left: dict[str, _Shot] = {}
         """The picture of each camera whose check goes on behind the next exposure."""
-        self._kept: dict[str, CameraPicture] = {}
+        self._kept = dict(rig.last_pictures)
         """The last picture of each camera, without its content."""
         self._rotations: dict[str, int] = {}
         """Degrees by which each camera turns its pictures."""
@@ -164,7 +164,8 @@ class PathScan:
         if not any(shot.fault for shot in shots):
             return False
         for name in [*self._left]:
-            self._finish_left(name)
+            if not self._monitor.cancelled:  # each would have its own time left
+                self._finish_left(name)
         for number, of_position in itertools.groupby(self._failed(shots), lambda shot: shot.number):
             self._repeat(pool, number, [*of_position])
         return True
@@ -219,6 +220,7 @@ class PathScan:
         """Finish the picture of a camera that was left in its check, if there is one."""
         shot = self._left.pop(name, None)
         if shot is not None:
+            self._report(f"camera {name}: checking position {shot.number + 1}")  # it may last nearly as long as a stall
             with self._failing(shot):
                 self._keep(shot, self._rig.finish(shot.tries, self._monitor))
 
@@ -239,10 +241,13 @@ class PathScan:
             shot.tries.camera, shot.number, shot.reached, picture.content, self._facts(shot, picture)
         )
         written = [path, *self._keep_raws(shot, picture.raws)]
-        if KINDS[camera.options.kind].keeps_files:
+        for refused in {*(self._attempt.directory / RAW).glob(f"{path.stem}.*")} - {*written}:
+            refused.unlink()  # of an earlier try
+        if KINDS[camera.options.kind].keeps_files and not self._monitor.cancelled:  # deleting may take long
             _make_durable(written, self._attempt.directory)
             camera.discard()
-        self._kept[shot.tries.camera.name] = replace(picture, content=b"", raws={})
+        self._kept[shot.tries.camera.name] = last = replace(picture, content=b"", raws={})
+        self._rig.last_pictures[shot.tries.camera.name] = replace(last, facts={})  # the next scan may have another size
         self._note_rotation(shot, picture.facts["rotation"])
         self._faults += shot.tries.faults
         self._report(f"picture {self._layout.pictures} of {self._total}")

@@ -63,7 +63,8 @@ class Tries:
         if picture.digest and picture.digest == earlier.digest:
             cure = "switch it off and on; a program has to wait for the new one"
             raise CameraFault(f"it gives the file of its picture before again; {cure}", raws=picture.raws)
-        size, before = picture.facts["size"], earlier.facts["size"]
+        size = picture.facts["size"]
+        before = earlier.facts.get("size", size)
         if (self.camera.res_x, self.camera.res_y) == (None, None) and size != before:
             has, had = (" × ".join(map(str, sides)) for sides in (size, before))
             problem = f"its picture has {has} pixels, those before had {had}; has it fallen back to another mode?"

@@ -168,21 +168,23 @@ def _signalled_at_our_death() -> Sequence[str]:
         return ()
 
 
-@cache
 def _if_usable(program: str, *options: str) -> Sequence[str]:
-    """Return a command of util-linux if it can start another program in this process's sandbox.
+    """Return a command of util-linux if it can start another program in this process's sandbox."""
+    try:
+        return (program, *options) if _starts_another(program, *options) else ()
+    except (OSError, subprocess.TimeoutExpired):  # of a machine that is busy now; it is tried again
+        return ()
+
+
+@cache
+def _starts_another(program: str, *options: str) -> bool:
+    """Whether a command of util-linux starts another program here.
 
     setpriv reads the capabilities even where it changes none, which a system call filter may refuse; and that of
     busybox doesn't know the option.
     """
-    command = (program, *options)
-    try:
-        trial = subprocess.run(
-            [*command, program, "--version"], env={}, capture_output=True, timeout=KILL_TIMEOUT, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return command if trial.returncode == 0 else ()
+    command = [program, *options, program, "--version"]
+    return subprocess.run(command, env={}, capture_output=True, timeout=KILL_TIMEOUT, check=False).returncode == 0
 
 
 def _communicate(
