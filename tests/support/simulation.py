@@ -907,7 +907,9 @@ class Life:
         closed_by_clock = (Reason.MISSED, Reason.CLOCK_MOVED, Reason.RIG_NOT_READY)
         for slot, record in timelapse.records.items():
             is_cut_off = record.status is RecordStatus.INTERRUPTED
+            following = timelapse.records.get(slot + 1)
             is_given_up = (timelapse.id, slot) in self.world.closed_in_pause
+            is_given_up |= is_cut_off and following is not None and following.reason is Reason.PAUSED
             if slot < timelapse.next_idx and not is_given_up and (is_cut_off or record.reason in closed_by_clock):
                 late = now - timelapse.schedule_times[slot]
                 grace = max(min(timelapse.grace, self.world.least_grace), MINIMUM_GRACE)
