@@ -489,7 +489,7 @@ def test_what_is_left_of_a_raw_file_is_refused_with_its_picture(shoot, request_,
     with pytest.raises(ScanFailed, match=rf"its raw file is incomplete \({said}\)"):
         shoot(f'cp "$0" "$2"; cd {tmp_path}; {left} > "${{2%.jpeg}}.{name}"', request_)
     (aside,) = request_.dataset_dir.parent.glob(".*attempt*")
-    assert [raw.name for raw in (aside / "raw").iterdir()] == [f"top-00000.{name}"]
+    assert (aside / f"raw/top-00000.{name}").exists()  # beside that of the next position where the arm had moved on
 
 
 def test_raw_file_that_lost_its_end_on_the_way_is_refused_with_its_picture(rig, faults, request_):
