@@ -128,7 +128,7 @@ def test_datasets_that_are_gone_are_looked_for_together(world, monkeypatch):
 
 def test_trouble_stays_until_it_is_over(world, monkeypatch):
     """Another slot is no end of it."""
-    monkeypatch.setattr(look_sink, "AGAIN", 2.0)
+    world.clock.at = 0.0
     world.take(0, good())
     faulty, right = [f"{world.datasets / 'tl_0'}"], look_sink.read_receipt_of
 
@@ -143,6 +143,7 @@ def test_trouble_stays_until_it_is_over(world, monkeypatch):
     world.looks(lambda: world.looked(1), "the next slot")
     assert world.trouble.endswith("tl_0: Input/output error")
     faulty.clear()
+    world.clock.at = look_sink.AGAIN
     world.looks(lambda: world.looked(2), "the first slot")
     assert world.trouble == ""
 
@@ -181,13 +182,14 @@ def test_a_picture_that_no_program_can_measure_costs_that_picture_alone(world, m
 def test_a_dataset_that_no_program_can_read_keeps_no_other_waiting(world, monkeypatch):
     """It is a trouble, and is tried again."""
     right = look_sink.place_pictures
-    monkeypatch.setattr(look_sink, "AGAIN", 2.0)
+    world.clock.at = 0.0
     monkeypatch.setattr(look_sink, "place_pictures", lambda _: 1 // 0)
     world.take(0, good())
     world.looks(lambda: "tl_0: ZeroDivisionError" in world.trouble, "the trouble")
     monkeypatch.setattr(look_sink, "place_pictures", right)
     world.take(1, good())
     world.looks(lambda: world.looked(1), "the other")
+    world.clock.at = look_sink.AGAIN
     world.looks(lambda: world.looked(2) and not world.trouble, "the first")
 
 
