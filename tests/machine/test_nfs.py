@@ -138,6 +138,7 @@ def test_store_without_locks_is_told_and_one_with_locks_is_used(machine, near, s
     With those of NFS 4 a timelapse is taken, and a daemon that comes to the store by another mount doesn't start.
     """
     near.systemctl("stop")
+    machine.run("rm", f"{near.settings}/timelapse.toml")  # an empty store would take it up
     server.export("/srv/storage")
     machine.run("mkdir", "-p", PLACE, OTHER)
     machine.write(f"/etc/systemd/system/{near.unit}.d/storage.conf", f"[Service]\nBindPaths={PLACE}:{STORAGE}\n")

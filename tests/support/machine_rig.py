@@ -54,19 +54,27 @@ class MachineService(TimelapseService):
     rig: Machine
     started = 0
     """The place in the journal at which the current timelapse began."""
+    timelapse = ""
 
     def begin(self, name: str, *, grace: int = 100_000, retries: int = 2) -> None:
         """Begin a timelapse of one slot with four positions, due now."""
-        self.started = self.rig.mark()
+        self.started, self.timelapse = self.rig.mark(), name
         text = definition(name, n_shots=1, grace=grace, retries=retries)
         self.rig.write(f"{self.settings}/timelapse.toml", text.replace("= 16", "= 640").replace("= 12", "= 360"))
         self.systemctl("reload")
         self.wait_for("definition_accepted")
 
     def wait_for(self, action: str, *matches: str, that: Callable[[Entry], object] = bool) -> Entry:
-        """Return the first entry with that ``action`` since the timelapse began."""
+        """Return the first entry with that ``action`` since the timelapse began, and about no other timelapse.
+
+        A boot retells the end of one before it.
+        """
         ours = (f"_SYSTEMD_UNIT={self.unit}", f"ACTION={action}", *matches)
-        return self.rig.wait_for_entry(*ours, that=that, start=self.started)
+
+        def is_it(entry: Entry) -> bool:
+            return entry.get("TIMELAPSE_ID", self.timelapse) == self.timelapse and bool(that(entry))
+
+        return self.rig.wait_for_entry(*ours, that=is_it, start=self.started)
 
     def wait_for_words(self, action: str, words: str) -> Entry:
         """Return the first entry with that ``action`` and these words since the timelapse began."""
