@@ -41,7 +41,7 @@ RIG_NAME: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 """What a rig may be called."""
 RUNTIME_VARIABLE: Final = "RUNTIME_DIRECTORY"
 """Set by systemd where a unit has ``RuntimeDirectory=``: that of the system service."""
-DIGITS: Final = 12
+DIGEST_DIGITS: Final = 12
 """Of the digest of a store's path, by which the daemons of one user have different sockets."""
 CONTROL: Final = "control"
 """The name of the control socket in its directory."""
@@ -203,7 +203,7 @@ def _runtime_directory(environment: Mapping[str, str], store: Path, rig: str | N
 def _own_runtime(base: Path, store: Path) -> Path:
     """Return the directory for the daemon of a store in a user's directory for what lasts until the logout."""
     digest = hashlib.sha256(os.fsencode(os.path.realpath(store))).hexdigest()
-    return base / APPLICATION / f"{store.name}-{digest[:DIGITS]}"
+    return base / APPLICATION / f"{store.name}-{digest[:DIGEST_DIGITS]}"
 
 
 def describe_storage(datasets: Path, storage: Path) -> tuple[str, ...]:

@@ -50,4 +50,6 @@ def time_text(time: Any) -> str | None:
     """
     if not time or isinstance(time, datetime):
         return _dt_to_iso(time)
+    if isinstance(time, str):
+        raise TypeError(f"a text is no time of a scan: {time!r}")
     return _dt_to_iso(datetime.fromtimestamp(float(time)))  # noqa: DTZ006 - as documented

@@ -22,7 +22,7 @@ from plantimager.timelapse.store.conversion import in_utc, read_logbook, read_re
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.raw_text import fits_digest, read_object, read_text
 from plantimager.timelapse.store.reconcile import Placement, Progress, place_scans, place_usual_scans, reconcile
-from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, STORE_VERSION, Own, Scan, Store
+from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OWN_KEY, STORE_VERSION, Own, Scan, Store
 from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
 from plantimager.timelapse.store.stored_timelapse import KeptParts, StoredTimelapse
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreError
@@ -110,8 +110,8 @@ class _StoreText(Store, frozen=True, forbid_unknown_fields=True):
     extra: dict[str, Raw] | None = None
 
 
-_STORE: Final = Decoder(_StoreText)
-_OWN: Final = Decoder(Own)
+_STORE_DECODER: Final = Decoder(_StoreText)
+_OWN_DECODER: Final = Decoder(Own)
 _SCAN_KEYS: Final = frozenset(Scan.__struct_encode_fields__)
 _ERROR: Final = attrgetter("error")
 
@@ -119,9 +119,9 @@ _ERROR: Final = attrgetter("error")
 def _decode_todays(text: bytes) -> _Contents | None:
     """Return the contents of a file in today's spelling, ``None`` for any other."""
     try:
-        store = _STORE.decode(text)
+        store = _STORE_DECODER.decode(text)
         texts = dict(store.extra or {})
-        own = _OWN.decode(texts.pop(OURS, b"{}"))
+        own = _OWN_DECODER.decode(texts.pop(OWN_KEY, b"{}"))
         extra = {key: decode(text) for key, text in texts.items()}
     except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
         return None
@@ -155,7 +155,7 @@ def _decode_older(text: bytes, path: Path, zone: tzinfo | None) -> _Contents:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise StoreCorrupt(path, f"{faults[0]}{more}") from None
     extra = dict(store.extra or {})
-    ours = read_own(extra.pop(OURS, None))
+    ours = read_own(extra.pop(OWN_KEY, None))
     placement = place_scans(store, ours.own, read.value["schedule_times"])
     kept = KeptParts(
         version=store.version,

@@ -39,9 +39,9 @@ from plantimager.timelapse.domain.schedule import EARLIEST, LATEST, shift_instan
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
 
 STORE_VERSION: Final = 1
-OURS: Final = "timelapsed"
+OWN_KEY: Final = "timelapsed"
 """The key in ``extra`` of everything that the documented keys have no place for."""
-DIGEST: Final = "digest"
+DIGEST_KEY: Final = "digest"
 """The key in what is ours of the digest of the file; `raw_text` knows it, too."""
 CONFIG_SNAPSHOT: Final = "config_snapshot"
 """The key in ``extra`` of the scan configuration."""

@@ -25,7 +25,7 @@ LOCAL_LOCKS: Final = ("nolock", "local_lock=all", "local_lock=flock", "nobrl")
 """Options of a network disk by which its locks are those of this machine alone."""
 WITH_LASTING_FSID: Final = ("ext2", "ext3", "ext4", "btrfs")
 """Types whose ``f_fsid`` is made of their UUID; that of others is made of the device's number."""
-KINDS: Final = ("uuid", "fsid", "source")
+MARK_KINDS: Final = ("uuid", "fsid", "source")
 """The kinds of marks, the surest first."""
 
 
@@ -190,7 +190,7 @@ def is_another(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
 
     The version of NFS is chosen anew at each mount.
     """
-    shared = next((kind for kind in KINDS if kind in before and kind in now), None)
+    shared = next((kind for kind in MARK_KINDS if kind in before and kind in now), None)
     if shared is None:
         return bool(before and now)
     one, other = (re.sub("^nfs4:", "nfs:", marks[shared]) for marks in (before, now))
