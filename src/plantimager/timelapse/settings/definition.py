@@ -102,12 +102,8 @@ class Definition(Struct, frozen=True, kw_only=True):
     def schedule(self, now: datetime, zone: tzinfo | None = None) -> Schedule:
         """Return the slots of the timelapse if it starts at ``now`` (aware), with all notes.
 
-        Naive times are local in ``zone``, ``None`` being the host's own.
-
-        Raises
-        ------
-        FaultsFound
-            In this zone, or from now on, the times make no schedule.
+        Naive times are local in ``zone``, ``None`` being the host's own. Raises `FaultsFound` where the times make
+        no schedule in this zone or from now on.
         """
         start = self.start_at or now + self.warmup
         try:

@@ -14,11 +14,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.datasets.receipt import holds_datasets
 from plantimager.timelapse.scan.request import Owner
-from plantimager.timelapse.settings.config import (
-    CONFIG_FILE_NAME,
-    config_directories,
-    find_file,
-)
+from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, config_directories, find_file
 from plantimager.timelapse.store.location import APPLICATION, FILE_NAME_VARIABLE, get_file_name, get_storage_dir
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import Fault

@@ -75,11 +75,7 @@ def load_toml(path: Path) -> TomlFile:
 def parse_toml(content: bytes, path: Path) -> TomlFile:
     """Return the content of a file that was read, or sent; ``path`` names it in faults.
 
-    Raises
-    ------
-    FileUnusable
-        It is larger than `MAX_FILE_BYTES`, or isn't TOML, or would take too long to read; with the place and the
-        problem.
+    Raises `FileUnusable` with the place and the problem: larger than `MAX_FILE_BYTES`, no TOML, or too long to read.
     """
     if len(content) > MAX_FILE_BYTES:
         raise _too_large(path)

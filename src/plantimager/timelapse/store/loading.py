@@ -18,11 +18,11 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.checks import faults_of
-from plantimager.timelapse.store.conversion import in_utc, read_logbook, read_records, read_timelapse_fields
+from plantimager.timelapse.store.conversion import convert_fields, in_utc, read_records, read_timelapse_fields
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.raw_text import fits_digest, read_object, read_text
 from plantimager.timelapse.store.reconcile import Placement, Progress, place_scans, place_usual_scans, reconcile
-from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OWN_KEY, STORE_VERSION, Own, Scan, Store
+from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OWN_KEY, STORE_VERSION, Logbook, Own, Scan, Store
 from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
 from plantimager.timelapse.store.stored_timelapse import KeptParts, StoredTimelapse
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreError
@@ -79,13 +79,7 @@ def load_generation(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse |
 
 
 def read_timelapse(text: bytes, path: Path, zone: tzinfo | None = None) -> StoredTimelapse:
-    """Return the timelapse that the text of a store holds; ``path`` is for the wording of faults.
-
-    Raises
-    ------
-    StoreCorrupt
-        It holds none.
-    """
+    """Return the timelapse that the text of a store holds, or raise `StoreCorrupt`; ``path`` is for its words."""
     contents = _decode_todays(text) or _decode_older(text, path, zone)
     return _as_timelapse(contents)
 
@@ -197,7 +191,7 @@ def _as_timelapse(contents: _Contents) -> StoredTimelapse:
     fields = {**read_timelapse_fields(store, own), **progress._asdict()}
     return StoredTimelapse(
         TimeLapse(schedule_times=schedule, **fields),
-        read_logbook(own),
+        convert_fields(Logbook, own),
         contents.kept,
         notes=(*_notes_on(contents.kept), *contents.notes, *_notes_on_order(schedule), *reconciled),
         exact=contents.exact,

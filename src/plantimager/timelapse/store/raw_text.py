@@ -51,13 +51,7 @@ def read_text(path: Path) -> bytes | None:
 
 
 def read_object(text: bytes, path: Path) -> json_text.LoadedJson:
-    """Return the JSON object that the text of a file holds; its values are unchecked.
-
-    Raises
-    ------
-    StoreCorrupt
-        It holds none.
-    """
+    """Return the JSON object that the text of a file holds, its values unchecked; raise `StoreCorrupt` without one."""
     if not text.strip(b"\0 \t\r\n"):
         raise StoreCorrupt(path, "empty" if not text else f"{len(text)} bytes of nothing (a write that was cut off)")
     try:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
 
-__all__ = ["KeptParts", "Logbook", "StoredTimelapse", "new_stored_timelapse"]
-
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 

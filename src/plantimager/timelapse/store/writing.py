@@ -100,13 +100,7 @@ class _LongLists:
         return self._schedule_times is stored.timelapse.schedule_times and self._kept is stored.kept
 
     def update(self, stored: StoredTimelapse) -> None:
-        """Make the texts those of the records as they are now.
-
-        Raises
-        ------
-        orjson.JSONEncodeError
-            orjson can't write one of them.
-        """
+        """Make the texts those of the records as they are now; raise as orjson does where it can't write one."""
         records = ChunkedMap(stored.timelapse.records)
         changed = [*records.changed_keys(self._records)]
         chunks = {number: records.chunks.get(number, {}) for number in {slot // KEYS_IN_CHUNK for slot in changed}}
@@ -135,13 +129,7 @@ class _LongText:
         self._before, self._block, self._behind = _NO_BLOCKS, _NOTHING, _NO_BLOCKS
 
     def change(self, entries: Mapping[Any, Sequence[Any] | Mapping[str, Any]]) -> None:
-        """Change blocks: to other entries in an array, in some entries of an object, where ``None`` is none.
-
-        Raises
-        ------
-        orjson.JSONEncodeError
-            orjson can't write one of them.
-        """
+        """Change blocks: to other entries in an array, in some of an object; ``None`` is none. Raises as above."""
         blocks = {self._key: self._block}
         if not entries.keys() <= blocks.keys():
             blocks = dict([*self._before.blocks(), *blocks.items(), *self._behind.blocks()])

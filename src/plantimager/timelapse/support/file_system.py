@@ -166,8 +166,8 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
 
     May hang as a disk may, or raise `OSError`.
     """
-    fsid = os.statvfs(_existing(path)).f_fsid  # first, since it has an automount point mount its disk
-    mount = _mount_of(Path(os.path.realpath(_existing(path))))
+    fsid = os.statvfs(existing(path)).f_fsid  # first, since it has an automount point mount its disk
+    mount = _mount_of(Path(os.path.realpath(existing(path))))
     if mount is None:
         return {}
     marks = {"uuid": _uuid_of(mount.device)}
@@ -180,7 +180,7 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
 
 def is_on_same_device(one: Path, other: Path) -> bool:
     """Whether two paths are certainly on the same file system at present, also one without marks. May hang as above."""
-    mounts = [_mount_of(Path(os.path.realpath(_existing(path)))) for path in (one, other)]
+    mounts = [_mount_of(Path(os.path.realpath(existing(path)))) for path in (one, other)]
     first, second = (mount.device if mount is not None else None for mount in mounts)
     return first is not None and first == second
 
@@ -222,7 +222,8 @@ def lock_reason(path: Path) -> str | None:
     return None if mount is None or option is None else f"{mount.point} is mounted with {option}"
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """Return a path, or the nearest one above it that is there."""
     return next(place for place in (path, *path.parents) if os.path.lexists(place))
 
 

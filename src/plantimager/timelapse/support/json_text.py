@@ -56,10 +56,7 @@ class LoadedJson(Struct, frozen=True):
 def loads(text: bytes) -> Any:
     """Return the value of a JSON text.
 
-    Raises
-    ------
-    ValueError
-        Not JSON, not in a Unicode encoding, or nested deeper than `MAX_LEVELS`.
+    Raises `ValueError` where it is not JSON, not in a Unicode encoding, or nested deeper than `MAX_LEVELS`.
     """
     return load(text).value
 
@@ -151,10 +148,7 @@ def dumps(value: Any, *, exact: bool | None = None, default: Callable[[Any], Any
 def is_exact(value: Any, levels: int = MAX_LEVELS) -> bool:
     """Return whether orjson writes ``value`` as ``json`` does: plain values, no NaN, huge integer or lone surrogate.
 
-    Raises
-    ------
-    ValueError
-        Nested deeper than ``levels``, or without end.
+    Raises `ValueError` where it is nested deeper than ``levels``, or without end.
     """
     kind = type(value)
     if kind is str:
