@@ -69,7 +69,13 @@ def load_toml(path: Path) -> TomlFile:
 
     Raises as `parse_toml`, also where it can't be read.
     """
-    return parse_toml(_read(path), path)
+    try:
+        content = read_regular(path, MAX_FILE_BYTES)
+    except FileTooLarge:
+        raise _too_large(path) from None
+    except OSError as refusal:
+        raise FileUnusable(path, f"can't be read: {_uncapitalised(refusal.strerror or str(refusal))}") from refusal
+    return parse_toml(content, path)
 
 
 def parse_toml(content: bytes, path: Path) -> TomlFile:
@@ -95,16 +101,6 @@ def parse_toml(content: bytes, path: Path) -> TomlFile:
     if key is not None:
         raise FileUnusable(path, f"{format_value(key)} is an integer of more than 64 bits, and TOML has none")
     return TomlFile(path, values, content)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        content = read_regular(path, MAX_FILE_BYTES)
-    except FileTooLarge:
-        raise _too_large(path) from None
-    except OSError as refusal:
-        raise FileUnusable(path, f"can't be read: {_uncapitalised(refusal.strerror or str(refusal))}") from refusal
-    return content
 
 
 def _refuse_bomb(text: str, path: Path) -> None:
