@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import fields
 
-from plantimager.timelapse.store.schema import OURS, Own, Scan, Store
+from plantimager.timelapse.store.schema import OWN_KEY, Own, Scan, Store
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.integers(-(2**80), 2**80) | st.floats() | st.text(max_size=8),
@@ -79,5 +79,5 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
         "timelapse_id": "tl",
         "next_idx": min(raw.get("next_idx", 0), len(raw["schedule_times"])),
         "scans": draw(_SCANS),
-        "extra": {**(raw.get("extra") or {}), OURS: draw(_OWN)},
+        "extra": {**(raw.get("extra") or {}), OWN_KEY: draw(_OWN)},
     }

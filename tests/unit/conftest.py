@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from plantimager.timelapse.support.clock import SystemClock
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,3 +37,11 @@ def tmp_path(memory: Path | None) -> Iterator[Path]:
         path = Path(directory, "test")  # which a test may delete
         path.mkdir()
         yield path
+
+
+@pytest.fixture
+def clock() -> Iterator[SystemClock]:
+    """Return the clock of this machine."""
+    clock = SystemClock()
+    yield clock
+    clock.close()

@@ -14,11 +14,11 @@ from tree import TESTS, TREE
 
 from plantimager.timelapse.daemon.journal import Action
 from plantimager.timelapse.domain import events
-from plantimager.timelapse.drivers import DISTRIBUTION, GROUP
+from plantimager.timelapse.drivers import DISTRIBUTION, ENTRY_POINT_GROUP
 from plantimager.timelapse.relay.actions import RelayAction
 from plantimager.timelapse.support.keys import keys_of
 
-DRIVERS = {entry.name: entry.value for entry in distribution(DISTRIBUTION).entry_points.select(group=GROUP)}
+DRIVERS = {entry.name: entry.value for entry in distribution(DISTRIBUTION).entry_points.select(group=ENTRY_POINT_GROUP)}
 KINDS = {kind for tables in TABLES.values() for kinds in tables.values() for kind in kinds}
 """The structs that declare the keys of both files."""
 

@@ -498,7 +498,7 @@ def test_picture_that_is_too_large_is_not_taken_for_the_next_answer(tmp_path, ca
     top = camera("command", argv=["cp", str(noise), "{output}"])
     top.open()
     with monkeypatch.context() as small:
-        small.setattr(process, "MAX_ANSWER_BYTES", 100)
+        small.setattr(process, "MAX_WORKER_ANSWER_BYTES", 100)
         with pytest.raises(CameraFault, match="at most 100 are taken"):
             take(top, exposure())
     assert format_and_size(take(top, exposure())) == ("JPEG", (640, 480))

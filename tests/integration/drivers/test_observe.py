@@ -16,7 +16,7 @@ from waiting import wait_until
 from plantimager.timelapse.datasets.attempt import begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.drivers.programs import observe
-from plantimager.timelapse.drivers.programs.observe import MAX_BYTES, MAX_DEPTH, ObserveProgram, read_observed
+from plantimager.timelapse.drivers.programs.observe import MAX_BYTES, MAX_JSON_DEPTH, ObserveProgram, read_observed
 from plantimager.timelapse.drivers.programs.processes import read_process
 from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.cameras import Camera
@@ -173,7 +173,7 @@ def test_program_of_a_scan_that_fails_is_stopped(tmp_path):
     [
         (b'{"a": Infinity}', "Infinity is no number"),
         (b'{"a": 1e999}', "1e999 is too large"),
-        (b'{"a": ' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), "deeper than"),
+        (b'{"a": ' * (MAX_JSON_DEPTH + 1) + b"1" + b"}" * (MAX_JSON_DEPTH + 1), "deeper than"),
         (b"[" * 20_000, "printed no JSON|deeper than"),
         (b'{"a": "\xff"}', "printed no JSON"),
         (b'{"a": ' + b"9" * 5000 + b"}", "printed no JSON"),

@@ -1,6 +1,9 @@
 """A PlantDB server, a gate before it, and a rig whose relay delivers through the gate."""
 
+import subprocess
+
 import pytest
+from daemon_process import CTL
 from http_receiver import HttpReceiver
 from message_peers import MailServer
 from plantdb_server import Gate, PlantDbServer
@@ -39,3 +42,16 @@ def mail():
 def rig(tmp_path, gate):
     """Return a rig without any datasets yet."""
     return RelayRig(tmp_path / "rig", gate.url)
+
+
+@pytest.fixture
+def ctl(rig):
+    """Return a function that runs a command and returns its exit code and what it printed."""
+
+    def run(*words):
+        done = subprocess.run(
+            [*CTL, *words], env=rig.place.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run

@@ -3,27 +3,12 @@
 import os
 import pwd
 import re
-import subprocess
 
-import pytest
-from daemon_process import CTL, DaemonProcess
+from daemon_process import DaemonProcess
 from plantdb_server import USER
 from relay_rig import STRICT_RELAY, stored_pictures, take_dataset
 
 from plantimager.timelapse.channel.ledger import Outcome
-
-
-@pytest.fixture
-def ctl(rig):
-    """Return a function that runs a command and returns its exit code and what it printed."""
-
-    def run(*words):
-        done = subprocess.run(
-            [*CTL, *words], env=rig.place.environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    return run
 
 
 def test_status_and_deliver_say_how_far_the_target_is(rig, server, ctl):

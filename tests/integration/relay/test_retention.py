@@ -2,10 +2,8 @@
 
 import re
 import shutil
-import subprocess
 
 import pytest
-from daemon_process import CTL
 from rclone_server import RCLONE, RcloneRig, RcloneServer
 from waiting import wait_until
 
@@ -28,17 +26,6 @@ def rig(tmp_path, server):
     rig = RcloneRig(tmp_path / "rig", server.configuration())
     rig.configure("[relay.retention]", 'keep_free = "900 TB"')
     return rig
-
-
-@pytest.fixture
-def ctl(rig):
-    def run(*words):
-        done = subprocess.run(
-            [*CTL, *words], env=rig.place.environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    return run
 
 
 def removed(rig, n_slots):

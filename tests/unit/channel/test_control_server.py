@@ -57,13 +57,6 @@ class Daemon:
 
 
 @pytest.fixture
-def clock():
-    clock = SystemClock()
-    yield clock
-    clock.close()
-
-
-@pytest.fixture
 def daemon(tmp_path, clock):
     daemon = Daemon(tmp_path / "run" / "control", clock)
     daemon.server.open()

@@ -6,6 +6,14 @@ from plantimager.timelapse.cli.main import load_command
 from plantimager.timelapse.cli.parser import build_parser, parse
 
 
+def refusal_of(arguments, capsys):
+    """Return what standard error says of a command line that isn't one."""
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["--rig", "north", "status"], ["status", "--rig", "north"]])
 def test_common_options_may_stand_before_and_behind_the_command(arguments):
     """People write them in either place."""
@@ -63,10 +71,7 @@ def test_help_says_when_a_user_means_the_system_service():
 )
 def test_usage_errors_exit_with_2(arguments, capsys):
     """The usage is written to standard error."""
-    with pytest.raises(SystemExit) as ended:
-        parse(arguments)
-    assert ended.value.code == 2
-    assert "usage: timelapsectl" in capsys.readouterr().err
+    assert "usage: timelapsectl" in refusal_of(arguments, capsys)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +85,7 @@ def test_usage_errors_exit_with_2(arguments, capsys):
 )
 def test_usage_error_says_what_to_write(arguments, sentence, capsys):
     """It doesn't name the function that reads the value."""
-    with pytest.raises(SystemExit):
-        parse(arguments)
-    errors = capsys.readouterr().err
+    errors = refusal_of(arguments, capsys)
     assert sentence in errors
     assert "_c" not in errors
 
@@ -120,7 +123,4 @@ def test_every_command_has_its_module():
 )
 def test_empty_name_is_no_name(capsys, arguments):
     """It is a variable of a shell that isn't set, and no person means the current directory by it."""
-    with pytest.raises(SystemExit) as ended:
-        parse(arguments)
-    assert ended.value.code == 2
-    assert "an empty text names nothing" in capsys.readouterr().err
+    assert "an empty text names nothing" in refusal_of(arguments, capsys)

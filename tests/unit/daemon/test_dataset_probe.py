@@ -211,19 +211,24 @@ def test_retry_whose_disk_stays_away_is_given_up(rig, disks):
     assert world.reasons() == [Reason.RIG_NOT_READY]
 
 
-def recover_from(disks, monkeypatch, *, is_whole=True):
-    """Have each dataset found as long as its disk is mounted; return the directories in which one was looked for."""
+def recover_where(is_found, monkeypatch):
+    """Have a dataset found where ``is_found`` says so; return the directories in which one was looked for."""
     asked = []
 
     def recover(driver, request):
         asked.append(request.dataset_dir.parent)
-        if not disks.is_mounted or not is_whole:
+        if not is_found(request.dataset_dir.parent):
             return None
         driver.world.datasets.add(request.scan_id)
         return ScanResult(pictures=1)
 
     monkeypatch.setattr(ScriptedDriver, "recover", recover)
     return asked
+
+
+def recover_from(disks, monkeypatch, *, is_whole=True):
+    """Have each dataset found as long as its disk is mounted, likewise."""
+    return recover_where(lambda _: disks.is_mounted and is_whole, monkeypatch)
 
 
 @pytest.mark.parametrize(("off", "status"), [(5 * MINUTE, "interrupted"), (5 * SECOND, "skipped")])
@@ -574,16 +579,8 @@ def test_attempt_on_the_own_disk_of_the_store_is_not_asked_about_in_another_dire
     rig, monkeypatch, tmp_path, is_restarted
 ):
     """That nothing is found in the other one says nothing of the attempt, which is on the same disk."""
-    first, asked = tmp_path / "first", []
-
-    def recover(driver, request):
-        asked.append(request.dataset_dir.parent)
-        if request.dataset_dir.parent != first:
-            return None
-        driver.world.datasets.add(request.scan_id)
-        return ScanResult(pictures=1)
-
-    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    first = tmp_path / "first"
+    asked = recover_where(first.__eq__, monkeypatch)
     world = rig()
     world.configure(datasets=first)
     world.define(every=HOUR, n=4)
@@ -722,16 +719,8 @@ def test_each_attempt_is_asked_about_in_the_directory_that_it_was_put_into(rig, 
 @pytest.mark.parametrize("name", ["first", "first\udcff"])
 def test_attempt_whose_directory_is_not_recorded_is_asked_about_in_the_known_one(rig, monkeypatch, tmp_path, name):
     """The version before recorded none, and no text holds each path: another one that a person names says nothing."""
-    first, asked = tmp_path / name, []
-
-    def recover(driver, request):
-        asked.append(request.dataset_dir.parent)
-        if request.dataset_dir.parent != first:
-            return None
-        driver.world.datasets.add(request.scan_id)
-        return ScanResult(pictures=1)
-
-    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    first = tmp_path / name
+    asked = recover_where(first.__eq__, monkeypatch)
     world = rig()
     world.configure()
     world.config = replace(world.config, datasets=first)
@@ -746,13 +735,8 @@ def test_attempt_whose_directory_is_not_recorded_is_asked_about_in_the_known_one
 
 def test_directory_that_is_gone_is_no_answer_about_its_attempts(rig, monkeypatch, tmp_path):
     """It was moved, on the store's own disk, and the configuration follows: the attempt stays open to an answer."""
-    first, second, asked = tmp_path / "first", tmp_path / "second", []
-
-    def recover(_, request):
-        asked.append(request.dataset_dir.parent)
-        return ScanResult(pictures=1) if request.dataset_dir.parent == first else None
-
-    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    first, second = tmp_path / "first", tmp_path / "second"
+    asked = recover_where(first.__eq__, monkeypatch)
     world = rig()
     first.mkdir()
     world.configure(datasets=first)
@@ -812,7 +796,7 @@ def test_scan_that_is_found_in_an_earlier_directory_ends_no_trouble_of_another_o
 
 def test_disk_of_each_directory_is_known_while_an_attempt_may_be_on_one(rig, monkeypatch, tmp_path):
     """One is out of reach, and a person has named another one: nothing is put, or found missing, below that one's."""
-    table, asked, mounted = tmp_path / "mountinfo", [], set()
+    table, mounted = tmp_path / "mountinfo", set()
     one, two = tmp_path / "one" / "scans", tmp_path / "two" / "scans"
     one.mkdir(parents=True)
     two.mkdir(parents=True)
@@ -824,12 +808,7 @@ def test_disk_of_each_directory_is_known_while_an_attempt_may_be_on_one(rig, mon
         lines = [f"1 0 0:{name} / {tmp_path / name} rw - nfs4 nas:/{name} rw\n" for name in names]
         table.write_text("1 0 0:1 / / rw - nfs4 nas:/root rw\n" + "".join(lines))
 
-    def recover(driver, request):
-        asked.append(request.dataset_dir.parent)
-        driver.world.datasets.add(request.scan_id)
-        return ScanResult(pictures=1) if request.dataset_dir.parts[-3] in mounted else None
-
-    monkeypatch.setattr(ScriptedDriver, "recover", recover)
+    asked = recover_where(lambda directory: directory.parent.name in mounted, monkeypatch)
     world = rig()
     mount("one")
     world.configure(datasets=one)

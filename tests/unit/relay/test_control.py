@@ -21,7 +21,6 @@ from plantimager.timelapse.relay.control import RelayControl
 from plantimager.timelapse.relay.trial_sender import MAX_TRIALS, Trials
 from plantimager.timelapse.settings import places as places_module
 from plantimager.timelapse.settings.places import Places
-from plantimager.timelapse.support.clock import SystemClock
 
 KEYS = ("tl_0 2026-06-22T08:00:00+00:00", "tl_1 2026-06-22T09:00:00+00:00")
 ADA, EVE = 64_001, 64_002
@@ -36,13 +35,6 @@ with socket.socket(socket.AF_UNIX) as client:
     client.sendall(sys.argv[2].encode() + b"\\n")
     print(client.makefile().readline())
 """
-
-
-@pytest.fixture
-def clock():
-    clock = SystemClock()
-    yield clock
-    clock.close()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def test_an_apprise_that_is_slow_at_boot_is_no_fault_of_the_configuration(tmp_pa
     urls = tmp_path / "urls"
     urls.write_text("json://127.0.0.1/\n")
     urls.chmod(0o600)
-    monkeypatch.setattr(messenger, "PROGRAM", (sys.executable, "-c", "import signal; signal.pause()"))
+    monkeypatch.setattr(messenger, "APPRISE", (sys.executable, "-c", "import signal; signal.pause()"))
     monkeypatch.setattr(messenger, "CHECK_SECONDS", 0.2)
     with pytest.raises(TimelapsedError, match=r"apprise gives no answer within 0\.2 s") as late:
         find_services(urls, {})
@@ -31,7 +31,7 @@ def test_an_apprise_that_can_not_be_started_now_is_none_either(tmp_path, monkeyp
     urls = tmp_path / "urls"
     urls.write_text("json://127.0.0.1/\n")
     urls.chmod(0o600)
-    monkeypatch.setattr(messenger, "PROGRAM", ("/nowhere/python",))
+    monkeypatch.setattr(messenger, "APPRISE", ("/nowhere/python",))
     with pytest.raises(TimelapsedError, match="apprise can't be started: No such file") as late:
         find_services(urls, {})
     assert late.value.exit_code == EXIT_FAILED
@@ -39,9 +39,9 @@ def test_an_apprise_that_can_not_be_started_now_is_none_either(tmp_path, monkeyp
 
 def test_an_apprise_that_was_killed_may_have_sent(monkeypatch):
     """And one that ends by itself has not."""
-    monkeypatch.setattr(messenger, "PROGRAM", (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"))
+    monkeypatch.setattr(messenger, "APPRISE", (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"))
     problem = messenger.send_message(messenger.Service("json", "json://h"), AppriseCall(()), timedelta(minutes=1))
-    assert (problem, problem.startswith(messenger.UNKNOWN)) == ("apprise was ended by signal 9", True)
+    assert (problem, problem.startswith(messenger.MAY_HAVE_ARRIVED)) == ("apprise was ended by signal 9", True)
 
 
 @pytest.mark.parametrize(("rig", "computer", "called"), [

@@ -122,7 +122,7 @@ def test_a_service_that_refuses_has_taken_nothing_and_is_tried_on(directory):
 ])  # fmt: skip
 def test_an_apprise_that_is_broken_has_sent_nothing_and_all_waits_for_a_whole_one(directory, monkeypatch, program, why):
     """As while its environment is renewed: nothing is given up, and all is summed up."""
-    monkeypatch.setattr(messenger, "PROGRAM", program)
+    monkeypatch.setattr(messenger, "APPRISE", program)
     for number in range(MAX_UNKNOWN + 3):
         box = Outbox(directory / "ledger", [SERVICE], "bench", NotifySettings(), SystemClock())
         told = box.load()

@@ -6,24 +6,11 @@ import os
 import pytest
 from msgspec.structs import replace
 from notify_rig import AHEAD
-from relay_rig import RelayRig
 
 from plantimager.timelapse.channel.live import live_path
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.relay.store_view import StoreViewReader
 from stores import scan, store_of
-
-
-@pytest.fixture
-def rig(tmp_path):
-    rig = RelayRig(tmp_path / "rig", "http://127.0.0.1:1")
-    rig.places.history.mkdir()
-    return rig
-
-
-@pytest.fixture
-def reader(rig):
-    return StoreViewReader(rig.places)
 
 
 @pytest.fixture

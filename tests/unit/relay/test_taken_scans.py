@@ -4,24 +4,11 @@ import json
 import os
 
 import pytest
-from relay_rig import RelayRig
 
 from plantimager.timelapse.channel.live import live_path
 from plantimager.timelapse.channel.lock import InstanceLock
-from plantimager.timelapse.relay.store_view import StoreViewReader, scan_runs
+from plantimager.timelapse.relay.store_view import scan_runs
 from stores import HOURS, scan, store_of
-
-
-@pytest.fixture
-def rig(tmp_path):
-    rig = RelayRig(tmp_path / "rig", "http://127.0.0.1:1")
-    rig.places.history.mkdir()
-    return rig
-
-
-@pytest.fixture
-def reader(rig):
-    return StoreViewReader(rig.places)
 
 
 def names(view):

@@ -15,7 +15,7 @@ from documents import CAMERAS, TABLES, example, has_default, options, prose_of_s
 from msgspec import Struct
 from tree import MANUALS, TREE
 
-from plantimager.timelapse.drivers import DISTRIBUTION, GROUP, load_driver
+from plantimager.timelapse.drivers import DISTRIBUTION, ENTRY_POINT_GROUP, load_driver
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.scan.lights import Role
 from plantimager.timelapse.scan.miappe import MIAPPE_TABLES
@@ -25,7 +25,7 @@ from plantimager.timelapse.settings.definition import IGNORED_KEYS, read_definit
 from plantimager.timelapse.support.faults import MISSING, Table
 from plantimager.timelapse.support.keys import keys_of
 
-DRIVERS = sorted(distribution(DISTRIBUTION).entry_points.select(group=GROUP).names)
+DRIVERS = sorted(distribution(DISTRIBUTION).entry_points.select(group=ENTRY_POINT_GROUP).names)
 
 FREE = {"drivers.command.environment", "drivers.grbl.settings"}
 """Tables whose keys are a person's choice."""

@@ -298,7 +298,7 @@ def test_record_of_a_scan_with_unusual_attributes():
     assert ScanRecord.from_scan(scan) == ScanRecord("x", "2026-06-22T10:00:30+02:00", local.isoformat())
 
 
-@pytest.mark.parametrize("time", ["2026-06-22", [1], object()])
+@pytest.mark.parametrize("time", ["2026-06-22", "12", [1], object()])
 def test_time_of_a_scan_that_is_no_time_is_an_error(time):
     """A start that the store can't hold is reported, as documented, and not dropped."""
     with pytest.raises((TypeError, ValueError)):

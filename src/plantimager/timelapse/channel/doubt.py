@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-MAX_POSITIONS: Final = 5
+MAX_POSITIONS_NAMED: Final = 5
 """Positions that are named; of more there is a count."""
 
 

@@ -27,7 +27,7 @@ MIN_INTERVAL: Final = timedelta(seconds=4)
 INTERVAL_PER_SCAN: Final = 1.25
 """The interval, as a multiple of the first scan: with the reserve, slots that the power cut delayed catch up."""
 
-CONFIGURATION: Final = """\
+DEMO_CONFIGURATION: Final = """\
 driver = "simulated"
 clock = "trust"             # the demo needs no network time
 
@@ -100,7 +100,7 @@ class Home(Struct, frozen=True):
         home = cls(directory, {**inherited, **own})
         home.settings.mkdir(parents=True)
         home.store.parent.mkdir(parents=True)
-        text = CONFIGURATION.format(time_per_position=time_per_position.total_seconds(), last_slot=N_SLOTS - 1)
+        text = DEMO_CONFIGURATION.format(time_per_position=time_per_position.total_seconds(), last_slot=N_SLOTS - 1)
         (home.settings / "timelapsed.toml").write_text(text, encoding="utf-8")
         home.define(FIRST_SCAN)
         return home

@@ -31,7 +31,7 @@ DEFAULT: Final = "default"
 
 _STORED: Final = re.compile(rf"timelapse_storage(?:-({RIG_NAME}?))?\.json(?:\.(?:bak|lock|live))?", re.ASCII)
 _ARCHIVE: Final = re.compile(rf"history-({RIG_NAME})", re.ASCII)
-_UNIT: Final = re.compile(rf"{UNIT}(?:@({RIG_NAME}))?\.service", re.ASCII)
+_UNIT_FILE: Final = re.compile(rf"{UNIT}(?:@({RIG_NAME}))?\.service", re.ASCII)
 
 
 class RigUnknown(TimelapsedError):
@@ -118,7 +118,7 @@ def _names_of_units(session: Session) -> Iterator[str | None]:
         session.environment, ["systemctl", *session.manager, "list-units", *options, f"{UNIT}*"]
     ).splitlines():
         unit, load, *_ = [*line.split(), "", ""]
-        if load != "not-found" and (found := _UNIT.fullmatch(unit)):
+        if load != "not-found" and (found := _UNIT_FILE.fullmatch(unit)):
             yield found[1]
 
 

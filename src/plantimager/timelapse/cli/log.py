@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.service_state import RUNNING, UNKNOWN, read_service_state
+from plantimager.timelapse.cli.service_state import NOT_RUNNING, RUNNING, read_service_state
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.file_system import memory_reason
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path("/")
 DIRECTORIES: Final = ("etc", "run", "usr/local/lib", "usr/lib")
 """The directories of journald's configuration, the first outranking the others; see journald.conf(5)."""
-CURE: Final = "keep it with systemd/install --persistent-journal, or Storage=persistent in journald.conf"
+JOURNAL_CURE: Final = "keep it with systemd/install --persistent-journal, or Storage=persistent in journald.conf"
 
 
 def run_log(options: argparse.Namespace, session: Session) -> int:
@@ -38,7 +38,7 @@ def run_log(options: argparse.Namespace, session: Session) -> int:
             hint="on a machine with systemd it is there",
         )
     service, volatile = read_service_state(session), describe_volatile_journal()
-    if service.word not in (UNKNOWN, RUNNING):
+    if service.word not in (NOT_RUNNING, RUNNING):
         print(printable(f"note: {service.why}; {service.remedy}"), file=sys.stderr)
     if volatile is not None:
         print(f"note: {volatile}", file=sys.stderr)
@@ -71,7 +71,7 @@ def describe_volatile_journal(root: Path = ROOT) -> str | None:
         reason = f"there is no {journal}"
     if reason is None:
         return None
-    return f"the journal is volatile ({reason}): what it says of a boot is gone with the next one; {CURE}"
+    return f"the journal is volatile ({reason}): what it says of a boot is gone with the next one; {JOURNAL_CURE}"
 
 
 def _storage_setting(root: Path) -> str:

@@ -18,7 +18,7 @@ from plantimager.timelapse.cli.known_rigs import (
     sessions_of_users,
 )
 from plantimager.timelapse.cli.relay_request import RelayLook, look_at_relay
-from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
+from plantimager.timelapse.cli.service_state import NOT_RUNNING, read_service_state
 from plantimager.timelapse.cli.session import Scope, session_places
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import JSON_VERSION, snapshot_as_json
@@ -43,7 +43,7 @@ ANSWER_SECONDS: Final = 3.0
 """For each daemon: one that hangs doesn't keep the others' lines back for long."""
 NOTHING: Final = "–"
 HEAD: Final = ("rig", "timelapse", "state", "last", "relay", "trouble")
-QUIET: Final = ("stopped", "not started", UNKNOWN)
+QUIET: Final = ("stopped", "not started", NOT_RUNNING)
 """Words of a service that nobody has to do something about, as long as no slot is due."""
 
 
@@ -122,7 +122,7 @@ def _state(report: RigReport) -> str:
     """Return what a rig does now."""
     snapshot = report.snapshot
     if snapshot is None or snapshot.daemon is None:
-        return report.service.word if report.service is not None else UNKNOWN
+        return report.service.word if report.service is not None else NOT_RUNNING
     timelapse, progress = snapshot.timelapse, snapshot.daemon.progress
     if timelapse is None:
         return "no timelapse"

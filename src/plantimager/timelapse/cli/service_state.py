@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.cli.session import Session
 
-UNKNOWN: Final = "not running"
+NOT_RUNNING: Final = "not running"
 """The word where systemd doesn't know the service, or isn't asked."""
 RUNNING: Final = "running"
 """The word where the service runs, on another store or out of sight."""
@@ -51,7 +51,7 @@ class ServiceState(Struct, frozen=True):
     """What is known of a service whose daemon doesn't run."""
 
     word: str
-    """``stopped``, ``failed (exit 78)``, ``restarting``, `UNKNOWN`."""
+    """``stopped``, ``failed (exit 78)``, ``restarting``, `NOT_RUNNING`."""
     why: str
     remedy: str
     restarts: int = 0
@@ -78,9 +78,9 @@ def _read_state(session: Session) -> ServiceState:
     if unit is None:
         fault = find_configuration_fault(session)
         if fault is not None:
-            return ServiceState(UNKNOWN, f"no daemon runs, and none can start: {fault}", _after_correction(start))
+            return ServiceState(NOT_RUNNING, f"no daemon runs, and none can start: {fault}", _after_correction(start))
         unknown = "" if session.scope is Scope.OWN else ", and systemd doesn't say why"
-        return ServiceState(UNKNOWN, f"no daemon runs on this store{unknown}", start)
+        return ServiceState(NOT_RUNNING, f"no daemon runs on this store{unknown}", start)
     match unit["LoadState"], unit["ActiveState"]:
         case "not-found", _:
             return _describe_missing(session)

@@ -15,7 +15,7 @@ from plantimager.timelapse.cli.child_look import look_in_child
 from plantimager.timelapse.cli.disk_outlook import disk_line, estimate_bytes, held_timelapse, outlook_of_timelapse
 from plantimager.timelapse.cli.findings import configured_driver
 from plantimager.timelapse.cli.relay_request import look_at_relay
-from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
+from plantimager.timelapse.cli.service_state import NOT_RUNNING, read_service_state
 from plantimager.timelapse.cli.session import Scope
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, UnseenRig, running_attempt
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
@@ -91,7 +91,7 @@ def _show_unseen(options: argparse.Namespace, session: Session, problem: Excepti
     if options.json:
         unseen = UnseenRig(at=session.clock.now(), store=session.store, error=one_line(str(problem)), service=service)
         session.screen.write(json.dumps(unseen_as_json(unseen), indent=2))
-    elif service is not None and service.word != UNKNOWN:
+    elif service is not None and service.word != NOT_RUNNING:
         session.screen.show(*service_lines(service))
 
 

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.scan.request import ScanRequest, ScanResult
     from plantimager.timelapse.support.progress import Report
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 MAX_SILENCE: Final = timedelta(seconds=10)
 """Between two signs of life of `find_finished`: one chunk of a file is put on disk, or the receipt."""
@@ -228,7 +228,7 @@ def _put_on_disk(directory: Path, receipt: dict[str, Any], report: Report, *, is
         try:
             _write_receipt(directory, receipt, report)
         except OSError as problem:
-            is_full = problem.errno in _FULL
+            is_full = problem.errno in _DISK_FULL
             if not is_full:
                 raise
     try:

@@ -17,7 +17,7 @@ Span = tuple[datetime, datetime]
 SIGN_INTERVAL: Final = timedelta(seconds=90)
 """A machine or daemon that gives signs of life beside its saves gives one at least so often."""
 
-PROGRESS_INTERVAL: Final = timedelta(seconds=1)
+SIGN_INTERVAL_IN_SCAN: Final = timedelta(seconds=1)
 """During a scan that reports progress it is a sign of life with every picture."""
 
 
@@ -51,7 +51,7 @@ def find_absence(timelapse: TimeLapse, saved_at: datetime | None, sign: LastSign
     if saved_at is None or sign.at is None:
         return NO_ABSENCE
     due, seen_at = _first_due(timelapse, saved_at), sign.at
-    interval = PROGRESS_INTERVAL if timelapse.state is TimeLapseState.RUNNING else SIGN_INTERVAL
+    interval = SIGN_INTERVAL_IN_SCAN if timelapse.state is TimeLapseState.RUNNING else SIGN_INTERVAL
     began = seen_at if due is None else min(seen_at, due)
     if began >= now:
         return NO_ABSENCE

@@ -22,7 +22,7 @@ from plantimager.timelapse.support.faults import Fault
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-GROUP: Final = "plantimager.scanner_drivers"
+ENTRY_POINT_GROUP: Final = "plantimager.scanner_drivers"
 """The entry-point group of drivers."""
 
 
@@ -38,7 +38,7 @@ def load_driver(name: str, options: Mapping[str, object]) -> ScannerDriver:
     """
     found = _find(name)
     if found is None:
-        names = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
+        names = ", ".join(sorted(entry_points(group=ENTRY_POINT_GROUP).names)) or "none"
         raise FaultsFound([Fault("", "driver", name, f"no such driver; installed are {names}")])
     try:
         driver_class = found.load()
@@ -67,7 +67,7 @@ def install_hint(extra: str) -> str:
 def _find(name: str) -> EntryPoint | None:
     """Return the entry point of a driver: ours, else that of any distribution, which takes reading them all."""
     with suppress(PackageNotFoundError):  # run from a source tree
-        ours = distribution(DISTRIBUTION).entry_points.select(group=GROUP, name=name)
+        ours = distribution(DISTRIBUTION).entry_points.select(group=ENTRY_POINT_GROUP, name=name)
         if ours:
             return next(iter(ours))
-    return next(iter(entry_points(group=GROUP, name=name)), None)
+    return next(iter(entry_points(group=ENTRY_POINT_GROUP, name=name)), None)

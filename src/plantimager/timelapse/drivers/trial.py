@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.drivers.base import ScanMonitor, ScannerDriver
 
-NAME = "try"
+TRIAL_ID = "try"
 """The timelapse id of a trial, with which the names of its datasets begin."""
 
 
@@ -38,7 +38,7 @@ class Trial(Struct, frozen=True, kw_only=True):
     @property
     def dataset(self) -> Path:
         """The directory of its dataset."""
-        return self.datasets / f"{NAME}-{self.at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        return self.datasets / f"{TRIAL_ID}-{self.at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
     def request(self, configuration: Mapping[str, Any], position: int) -> ScanRequest:
         """Return the request for the scan: of one ``position`` of the path, counted from 1, or of all with 0.
@@ -56,7 +56,7 @@ class Trial(Struct, frozen=True, kw_only=True):
         about = {**(about if isinstance(about, dict) else {}), "start_at": self.at.astimezone(UTC).isoformat()}
         return ScanRequest(
             scan_id=self.dataset.name,
-            timelapse_id=NAME,
+            timelapse_id=TRIAL_ID,
             index=0,
             attempt=1,
             scheduled_at=self.at,

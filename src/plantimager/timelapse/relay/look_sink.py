@@ -44,7 +44,7 @@ AGAIN: Final = 1800.0
 """Seconds until a dataset is looked for again that was not there, or couldn't be read."""
 NOT: Final = (0.0, "")
 """Of a dataset that isn't postponed."""
-OURS: Final = ""
+OWN_MISTAKE: Final = ""
 """What is tried again after a mistake of ours, beside the keys of datasets."""
 DISK_SECONDS: Final = 60.0
 """For the disk of datasets to answer once, such as with a whole picture."""
@@ -86,13 +86,13 @@ class LookSink(WorksOnLatest):
             if self._host.stop.is_set() or view is None or (seen and _is_same(seen, view) and not is_due):
                 continue
             seen = view
-            self._postponed.pop(OURS, None)
+            self._postponed.pop(OWN_MISTAKE, None)
             try:
                 self._look(view)
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops neither the other sinks nor this one
                 log_relay(RelayAction.RELAY_FAILED, f"{NAME}: {problem!r}", error=problem)
                 self._judges = {}
-                self._postpone(OURS)
+                self._postpone(OWN_MISTAKE)
 
     def _look(self, view: StoreView) -> None:
         """Look at what wasn't looked at, and show what that comes to once all of it is."""

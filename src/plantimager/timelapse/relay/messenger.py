@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-PROGRAM: Final = (sys.executable, "-P", "-m", "plantimager.timelapse.relay.apprise_call")
+APPRISE: Final = (sys.executable, "-P", "-m", "plantimager.timelapse.relay.apprise_call")
 CREDENTIAL: Final = "notify"
 NO_ANSWER, KILLED, NO_START = "no answer within", "apprise was ended by signal", "apprise can't be started"
-UNKNOWN: Final = (NO_ANSWER, KILLED, PARTLY)
+MAY_HAVE_ARRIVED: Final = (NO_ANSWER, KILLED, PARTLY)
 """How the problems begin with which a message may have arrived all the same, at least with some of its receivers."""
 MAX_REASON: Final = 200
 CHECK_SECONDS: Final = 60.0
@@ -96,7 +96,7 @@ def send_message(service: Service, call: AppriseCall, timeout: timedelta) -> str
 def _call(call: AppriseCall, seconds: float) -> Sequence[AppriseAnswer] | str:
     """Run apprise; return its answers, or why there are none."""
     try:
-        process = subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(APPRISE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError as problem:
         return f"{NO_START}: {problem.strerror or problem}"
     with process:

@@ -38,7 +38,7 @@ MAX_BODY: Final = 3500
 MAX_NAME: Final = 40
 """Characters of the names of rig and timelapse in a subject, where a phone shows some fifty."""
 
-MEANINGS: Final = {
+VERDICT_MEANINGS: Final = {
     Verdict.DARK: "nothing in the picture is lit",
     Verdict.BRIGHT: "all of the picture is white",
     Verdict.FLAT: "the picture is of one even tone",
@@ -52,7 +52,7 @@ VERBS: Final = {
     NotifyEvent.SLOT_INTERRUPTED: "interrupted",
     NotifyEvent.RIG_NOT_READY: "missed, rig not ready",
 }
-ALARMS: Final = {
+ALARM_WORDS: Final = {
     NotifyEvent.OVERDUE: "the store can't be read",
     NotifyEvent.RIG_NOT_READY: "the rig isn't ready",
     NotifyEvent.DEGRADED: "the store can't be written",
@@ -174,9 +174,9 @@ def _alarm_part(alarm: Trouble, view: StoreView, now: datetime) -> tuple[str, st
     if alarm.of_clock and timelapse is not None:
         what = f"{timelapse.id}: {NO_CLOCK} for longer than clock_wait; nothing is taken."
         return NO_CLOCK, _lines(what, since, _so_far(timelapse), f"What to do: {CLOCK_ADVICE}")
-    what = f"{ALARMS[alarm.kind].capitalize()}{f' ({alarm.what})' if alarm.what not in ('', STORE) else ''}"
+    what = f"{ALARM_WORDS[alarm.kind].capitalize()}{f' ({alarm.what})' if alarm.what not in ('', STORE) else ''}"
     why, advice = _reason(alarm.why), STORE_ADVICE if alarm.what == STORE else ADVICE[alarm.kind]
-    return ALARMS[alarm.kind], _lines(
+    return ALARM_WORDS[alarm.kind], _lines(
         f"{what}{f': {why}' if why else ''}.", since, COSTS[alarm.kind], f"What to do: {advice}"
     )
 
@@ -202,7 +202,7 @@ def _doubt_parts(doubts: Sequence[Doubt], now: datetime) -> Iterator[tuple[str, 
     subject = f"slot {slots.slot}" if slots.slots == 1 else f"{slots.slots} slots"
     sentences = [_doubt_sentence(doubt, now) for doubt in doubts[:MAX_LOSSES]]
     sentences += [f"And {len(doubts) - MAX_LOSSES} more."] if len(doubts) > MAX_LOSSES else []
-    meanings = [f"{verdict.capitalize()}: {MEANINGS[Verdict(verdict)]}." for verdict in verdicts]
+    meanings = [f"{verdict.capitalize()}: {VERDICT_MEANINGS[Verdict(verdict)]}." for verdict in verdicts]
     cost = "The records stay as they are: taken."
     yield (
         f"{subject} doubtful ({', '.join(verdicts)})",

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.apprise_call import AppriseCall
-from plantimager.timelapse.relay.messenger import UNKNOWN, send_message
+from plantimager.timelapse.relay.messenger import MAY_HAVE_ARRIVED, send_message
 from plantimager.timelapse.relay.notify_text import sum_up
 from plantimager.timelapse.relay.told import MAX_RECENT, Message, Told, Waiting, read_told, write_told
 
@@ -156,7 +156,7 @@ class Outbox:
             return
         wait = min(self._settings.gather.total_seconds() * 2 ** min(before.tries, 20), LONGEST_RETRY)
         self._failures[service.key] = Failure(before.tries + 1, self._clock.monotonic() + wait, problem)
-        if not problem.startswith(UNKNOWN):
+        if not problem.startswith(MAY_HAVE_ARRIVED):
             self._keep_waiting(service, replace(begun, unknown=0))
         elif begun.unknown == MAX_UNKNOWN:
             self._give_up(service, begun, problem)

@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.taken_scans import TakenScan
     from plantimager.timelapse.scan.cameras import Camera
 
-EXTENSIONS: Final = {".jpg": "jpg", ".jpeg": "jpeg", ".png": "png", ".tif": "tif", ".tiff": "tif"}
+TAKEN_TYPES: Final = {".jpg": "jpg", ".jpeg": "jpeg", ".png": "png", ".tif": "tif", ".tiff": "tif"}
 """The pictures that PlantDB takes, by their suffixes, with the extension that it knows."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 """A file id; PlantDB refuses others, and answers a dot with an error of its own."""
 _SCAN_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]+")
 """A scan's; PlantDB refuses others, and in its addresses some would mean another scan."""
-_SCAN: Final = "metadata/metadata.json"
-_FILESET: Final = f"metadata/{FILESET}.json"
+_SCAN_FILE: Final = "metadata/metadata.json"
+_FILESET_FILE: Final = f"metadata/{FILESET}.json"
 
 
 class OutgoingFile(Struct, frozen=True):
@@ -91,12 +91,12 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
     sealed = read_sealed(directory, scan)
     receipt, digests = sealed.receipt, sealed.files
     pictures = [path for path in digests if path.suffix.lower() in PICTURE_SUFFIXES]
-    taken = {path.stem for path in pictures if path.suffix.lower() in EXTENSIONS}
+    taken = {path.stem for path in pictures if path.suffix.lower() in TAKEN_TYPES}
     # The raw file beside a picture stays here: PlantDB takes none.
-    pictures = [path for path in pictures if path.suffix.lower() in EXTENSIONS or path.stem not in taken]
+    pictures = [path for path in pictures if path.suffix.lower() in TAKEN_TYPES or path.stem not in taken]
     if not pictures:
         raise DatasetRefused("it has no picture")
-    about = _read_object(directory / _SCAN)
+    about = _read_object(directory / _SCAN_FILE)
     if OBSERVED in receipt:  # a program of the operator writes no metadata of ours to hold it
         about[OURS] = {**as_table(about.get(OURS)), OBSERVED: receipt[OBSERVED]}
     cameras = cameras_of(about)
@@ -105,16 +105,16 @@ def prepare_dataset(directory: Path, scan: TakenScan) -> OutgoingDataset:
     if twice := next((file_id for file_id, count in ids.items() if count > 1), None):
         raise DatasetRefused(f"two of its pictures are called {twice}, and PlantDB keeps one of a name")
     slot = {"timelapse_id": scan.timelapse_id, "index": scan.slot, "scheduled": scan.scheduled_at.isoformat()}
-    sent = {*pictures, directory / LIST_OF_FILES, directory / _SCAN, *(_about(directory, file) for file in ids)}
-    if _read_object(directory / _FILESET) == FILESET_METADATA:
-        sent.add(directory / _FILESET)
+    sent = {*pictures, directory / LIST_OF_FILES, directory / _SCAN_FILE, *(_about(directory, file) for file in ids)}
+    if _read_object(directory / _FILESET_FILE) == FILESET_METADATA:
+        sent.add(directory / _FILESET_FILE)
     left = sum(path not in sent for path in digests)
     return OutgoingDataset(scan.scan_id, scan_metadata(about, slot), files, sealed.digest, left)
 
 
 def _outgoing_file(directory: Path, path: Path, digest: str, cameras: Mapping[str, Camera]) -> OutgoingFile:
     name = path.relative_to(directory)
-    if path.suffix.lower() not in EXTENSIONS:
+    if path.suffix.lower() not in TAKEN_TYPES:
         raise DatasetRefused(f"{name}: PlantDB takes no {path.suffix} files")
     file_id = path.stem
     if not _ID.fullmatch(file_id):
@@ -129,7 +129,7 @@ def _outgoing_file(directory: Path, path: Path, digest: str, cameras: Mapping[st
         raise DatasetRefused(f"{name} can't be decoded: {problem}") from None
     about = _read_object(_about(directory, file_id))
     metadata = picture_metadata(about, cameras.get(str(about.get("camera_name"))), path)
-    return OutgoingFile(file_id, path, EXTENSIONS[path.suffix.lower()], path.stat().st_size, digest, metadata)
+    return OutgoingFile(file_id, path, TAKEN_TYPES[path.suffix.lower()], path.stat().st_size, digest, metadata)
 
 
 def _about(directory: Path, file_id: str) -> Path:

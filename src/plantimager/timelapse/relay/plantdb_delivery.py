@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.plantdb_metadata import OURS
 from plantimager.timelapse.relay.delivery import LOST, Delivered, ServerFailed, TargetRefused, Unreachable
-from plantimager.timelapse.relay.outgoing import EXTENSIONS, prepare_dataset
+from plantimager.timelapse.relay.outgoing import TAKEN_TYPES, prepare_dataset
 from plantimager.timelapse.relay.plantdb_client import DIGEST, Account, PlantDbClient
 from plantimager.timelapse.relay.sealed_dataset import lasting_digest, read_receipt_of
 from plantimager.timelapse.scan.miappe import as_table
@@ -50,7 +50,7 @@ class PlantDbDelivery:
         """Look for the digest that the scan was sent with, which no copy by hand has, and for its pictures."""
         scan_id = shipment.scan.scan_id
         digest = lasting_digest(read_receipt_of(shipment.directory, shipment.scan))
-        pictures = {path.stem for path in dataset_files(shipment.directory) if path.suffix.lower() in EXTENSIONS}
+        pictures = {path.stem for path in dataset_files(shipment.directory) if path.suffix.lower() in TAKEN_TYPES}
         client = self._client_to(shipment.database, shipment.pace)
         there = client.scan_metadata_there(scan_id)
         if there is None:

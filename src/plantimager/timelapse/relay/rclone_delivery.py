@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.settings.deliver_config import DeliverTarget
 
 SAME: Final = "="
-MISSING: Final = "+"
+NOT_THERE: Final = "+"
 OTHER: Final = "*"
 _RENAMED: Final = re.compile(r"[\0-\x1f\x7f\u201b]")
 """Characters in whose place rclone writes others, so that it doesn't say how such a file is there."""
@@ -146,7 +146,7 @@ class _Copy:
             As those of `compare`.
         """
         receipt = self.compare([RECEIPT])[RECEIPT]
-        if receipt == MISSING or (receipt == OTHER and self._digest_there() != digest):
+        if receipt == NOT_THERE or (receipt == OTHER and self._digest_there() != digest):
             return False
         there = self.compare(names, by_length=True)
         is_migrated = receipt == OTHER
@@ -167,7 +167,7 @@ class _Copy:
                 return ""
 
     def compare(self, names: Sequence[str], *, by_length: bool = False) -> Mapping[str, str]:
-        """Return how each file is there: `SAME`, `MISSING` or `OTHER`.
+        """Return how each file is there: `SAME`, `NOT_THERE` or `OTHER`.
 
         Where the remote has no hashes, or not those of all files, the files are read back.
 
@@ -183,7 +183,7 @@ class _Copy:
             run = check("--size-only", names=names)
         elif not self._rclone.has_hashes or (run := check(names=names)).has_said(NOT_HASHED):
             run = check(read_back, names=names)
-        if unknown := [name for name in names if run.verdicts.get(name) not in {SAME, MISSING, OTHER}]:
+        if unknown := [name for name in names if run.verdicts.get(name) not in {SAME, NOT_THERE, OTHER}]:
             raise self._failure(run, unknown[0])
         return {name: run.verdicts[name] for name in names}
 
@@ -199,7 +199,7 @@ class _Copy:
         """
         other = [name for name, verdict in there.items() if verdict == OTHER]
         is_receipt_alone = other == [RECEIPT]
-        sizes = self._sizes(other) if other and (is_receipt_alone or there[RECEIPT] == MISSING) else {}
+        sizes = self._sizes(other) if other and (is_receipt_alone or there[RECEIPT] == NOT_THERE) else {}
         larger = [name for name in other if name not in sizes or sizes[name] >= self._size_here(name)]
         if foreign := larger or self._no_beginnings(sizes):  # nothing is read back where the sizes say enough
             raise TargetRefused(f"{self._remote} has other bytes as {foreign[0]}, and nothing there is overwritten")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.channel.doubt import MAX_POSITIONS, Doubt
+from plantimager.timelapse.channel.doubt import MAX_POSITIONS_NAMED, Doubt
 from plantimager.timelapse.settings.relay_config import Verdict
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ ALWAYS_READ: Final = frozenset({".jpeg", ".jpg", ".png"})
 _LIT_BEFORE, _LIT_AFTER = "lit before", "lit after"
 _LIT: Final = frozenset({_LIT_BEFORE, _LIT_AFTER})
 """An hour has light where there is some to both sides of it."""
-_OURS: Final = re.compile(r"images/(.+)-(\d{5,})\.[a-z]+", re.IGNORECASE)
+_PLANTDB_PICTURE: Final = re.compile(r"images/(.+)-(\d{5,})\.[a-z]+", re.IGNORECASE)
 """A picture in PlantDB's layout, by its camera and its shot: one for each position."""
 
 
@@ -89,7 +89,7 @@ def place_pictures(files: Iterable[str]) -> Iterator[PictureMeasures]:
     """Yield the pictures of a dataset by camera and position, from their paths in it; nothing is measured yet."""
     others = []
     for file in sorted(files):
-        if match := _OURS.fullmatch(file):
+        if match := _PLANTDB_PICTURE.fullmatch(file):
             yield PictureMeasures(match[1], str(int(match[2])), file)
         else:
             others.append(file)
@@ -151,7 +151,7 @@ class Judge:
             until=scan.scheduled_at,
             slot=scan.slot,
             slots=slots + 1,
-            positions=tuple(positions)[:MAX_POSITIONS],
+            positions=tuple(positions)[:MAX_POSITIONS_NAMED],
             n_positions=len(positions),
             of_positions=max(n_pictures, len(positions)),
             pictures=len(pictures) + (last.pictures if last is not None else 0),

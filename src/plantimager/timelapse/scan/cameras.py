@@ -30,7 +30,7 @@ FULL_SIZE: Final = (4000, 3000)
 
 _OWN: Final = "the camera's own full size"
 
-MAX_PIXELS: Final = 20_000
+MAX_SIDE_PIXELS: Final = 20_000
 """Pixels of a side; a larger number is a typing error."""
 
 CAMERA_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -53,9 +53,9 @@ class Camera(Struct, frozen=True):
     """One camera of the rig."""
 
     name: str
-    res_x: Annotated[int | None, Key(whole_number(1, MAX_PIXELS), "pixels", _OWN)] = None
+    res_x: Annotated[int | None, Key(whole_number(1, MAX_SIDE_PIXELS), "pixels", _OWN)] = None
     """How wide its pictures are, 1 to 20000."""
-    res_y: Annotated[int | None, Key(whole_number(1, MAX_PIXELS), "pixels", _OWN)] = None
+    res_y: Annotated[int | None, Key(whole_number(1, MAX_SIDE_PIXELS), "pixels", _OWN)] = None
     """How high its pictures are, 1 to 20000. A picture of another size counts as failed."""
     encoding: Annotated[str, Key(one_of(*EXTENSIONS))] = "jpeg"
     """The format of its pictures: "jpeg" (or "jpg"), "png", "tiff" (or "tif")."""

@@ -53,10 +53,7 @@ def amended_schedule(before: TimeLapse, definition: Definition, now: datetime) -
 def amended_by(held: StoredTimelapse, definition: Definition, now: datetime) -> tuple[StoredTimelapse, Schedule]:
     """Return the store in which a definition takes the place of what is to come, and the schedule of that.
 
-    Raises
-    ------
-    DefinitionRefused, FaultsFound
-        As `amended_schedule`, or it changes nothing.
+    Raises as `amended_schedule`, and `DefinitionRefused` where it changes nothing.
     """
     after, schedule = amended_schedule(held.timelapse, definition, now)
     if after == held.timelapse and held.configuration == definition.configuration:

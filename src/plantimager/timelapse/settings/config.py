@@ -118,12 +118,7 @@ def find_file(name: str, directories: Iterable[Path]) -> Path | None:
     """Return the first file called ``name``, ``None`` where there is none.
 
     A candidate that can't be examined counts as found or raises, and never counts as absent: a rig must not fall
-    back to simulated pictures because of a permission.
-
-    Raises
-    ------
-    FileUnusable
-        A directory can't be searched.
+    back to simulated pictures because of a permission. Raises `FileUnusable` where a directory can't be searched.
     """
     for directory in directories:
         candidate = directory / name
@@ -140,10 +135,7 @@ def find_file(name: str, directories: Iterable[Path]) -> Path | None:
 def read_config(path: Path | None) -> Config:
     """Return the configuration of a file; the defaults where ``path`` is ``None``.
 
-    Raises
-    ------
-    FileUnusable, FaultsFound
-        It can't be read or isn't TOML; or with everything that is wrong with it.
+    Raises as `load_toml`, and `FaultsFound` with everything that is wrong with it.
     """
     config, faults = inspect_config(path)
     if faults:

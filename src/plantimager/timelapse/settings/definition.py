@@ -28,7 +28,7 @@ MIN_INTERVAL: Final = timedelta(seconds=1)
 MAX_RETRIES: Final = 100
 """Far more immediate attempts than fit before the next slot."""
 
-_NAME: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
+_TIMELAPSE_ID: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 
 IGNORED_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {"light_policy": "which light is on in a scan follows from the roles of the rig's switches"}
@@ -41,7 +41,7 @@ reason. A file that has them is accepted, with a note. All its other keys are am
 
 
 def _timelapse_id(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(_NAME, value):
+    if not isinstance(value, str) or not re.fullmatch(_TIMELAPSE_ID, value):
         raise ValueError("write letters, digits, ., _ and -, at most 64, no leading dot")
     return value
 
@@ -102,12 +102,8 @@ class Definition(Struct, frozen=True, kw_only=True):
     def schedule(self, now: datetime, zone: tzinfo | None = None) -> Schedule:
         """Return the slots of the timelapse if it starts at ``now`` (aware), with all notes.
 
-        Naive times are local in ``zone``, ``None`` being the host's own.
-
-        Raises
-        ------
-        FaultsFound
-            In this zone, or from now on, the times make no schedule.
+        Naive times are local in ``zone``, ``None`` being the host's own. Raises `FaultsFound` where the times make
+        no schedule in this zone or from now on.
         """
         start = self.start_at or now + self.warmup
         try:

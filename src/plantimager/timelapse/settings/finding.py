@@ -102,11 +102,7 @@ class Examiner(Generic[D]):
         """Return a definition that the rig can carry out, and the schedule that it makes if it starts at ``now``.
 
         Faults in the driver's own options are left out: they stand in another file, which was checked with them.
-
-        Raises
-        ------
-        ConfigurationError, DriverBroken
-            It has faults, or the driver's check fails.
+        Raises `ConfigurationError` where it has others, `DriverBroken` where the driver's check fails.
         """
         definition = load()
         schedule = definition.schedule(now)

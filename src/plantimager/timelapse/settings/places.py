@@ -14,11 +14,7 @@ from msgspec import Struct
 
 from plantimager.timelapse.datasets.receipt import holds_datasets
 from plantimager.timelapse.scan.request import Owner
-from plantimager.timelapse.settings.config import (
-    CONFIG_FILE_NAME,
-    config_directories,
-    find_file,
-)
+from plantimager.timelapse.settings.config import CONFIG_FILE_NAME, config_directories, find_file
 from plantimager.timelapse.store.location import APPLICATION, FILE_NAME_VARIABLE, get_file_name, get_storage_dir
 from plantimager.timelapse.support.errors import FaultsFound
 from plantimager.timelapse.support.faults import Fault
@@ -41,7 +37,7 @@ RIG_NAME: Final = r"(?!\.)[A-Za-z0-9._-]{1,64}"
 """What a rig may be called."""
 RUNTIME_VARIABLE: Final = "RUNTIME_DIRECTORY"
 """Set by systemd where a unit has ``RuntimeDirectory=``: that of the system service."""
-DIGITS: Final = 12
+DIGEST_DIGITS: Final = 12
 """Of the digest of a store's path, by which the daemons of one user have different sockets."""
 CONTROL: Final = "control"
 """The name of the control socket in its directory."""
@@ -203,7 +199,7 @@ def _runtime_directory(environment: Mapping[str, str], store: Path, rig: str | N
 def _own_runtime(base: Path, store: Path) -> Path:
     """Return the directory for the daemon of a store in a user's directory for what lasts until the logout."""
     digest = hashlib.sha256(os.fsencode(os.path.realpath(store))).hexdigest()
-    return base / APPLICATION / f"{store.name}-{digest[:DIGITS]}"
+    return base / APPLICATION / f"{store.name}-{digest[:DIGEST_DIGITS]}"
 
 
 def describe_storage(datasets: Path, storage: Path) -> tuple[str, ...]:

@@ -69,17 +69,19 @@ def load_toml(path: Path) -> TomlFile:
 
     Raises as `parse_toml`, also where it can't be read.
     """
-    return parse_toml(_read(path), path)
+    try:
+        content = read_regular(path, MAX_FILE_BYTES)
+    except FileTooLarge:
+        raise _too_large(path) from None
+    except OSError as refusal:
+        raise FileUnusable(path, f"can't be read: {_uncapitalised(refusal.strerror or str(refusal))}") from refusal
+    return parse_toml(content, path)
 
 
 def parse_toml(content: bytes, path: Path) -> TomlFile:
     """Return the content of a file that was read, or sent; ``path`` names it in faults.
 
-    Raises
-    ------
-    FileUnusable
-        It is larger than `MAX_FILE_BYTES`, or isn't TOML, or would take too long to read; with the place and the
-        problem.
+    Raises `FileUnusable` with the place and the problem: larger than `MAX_FILE_BYTES`, no TOML, or too long to read.
     """
     if len(content) > MAX_FILE_BYTES:
         raise _too_large(path)
@@ -99,16 +101,6 @@ def parse_toml(content: bytes, path: Path) -> TomlFile:
     if key is not None:
         raise FileUnusable(path, f"{format_value(key)} is an integer of more than 64 bits, and TOML has none")
     return TomlFile(path, values, content)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        content = read_regular(path, MAX_FILE_BYTES)
-    except FileTooLarge:
-        raise _too_large(path) from None
-    except OSError as refusal:
-        raise FileUnusable(path, f"can't be read: {_uncapitalised(refusal.strerror or str(refusal))}") from refusal
-    return content
 
 
 def _refuse_bomb(text: str, path: Path) -> None:

@@ -28,13 +28,7 @@ MAX_SCANS: Final = 5
 
 
 def archive_store(text: bytes, name: str, history: Path, stamp: str) -> Path:
-    """Put the text of an ended timelapse's store into ``history``, over nothing that is there; return the file.
-
-    Raises
-    ------
-    OSError
-        It can't be written.
-    """
+    """Put the text of an ended timelapse's store into ``history``, over nothing that is there; return the file."""
     make_private_directory(history)
     names = itertools.chain([name, f"{name}-{stamp}"], (f"{name}-{stamp}-{number}" for number in itertools.count(2)))
     archived = next(path for stem in names if not is_there(path := history / f"{stem}.json"))

@@ -102,7 +102,7 @@ def read_timelapse_fields(store: Store, own: Own) -> dict[str, Any]:
     fields = {name: value for name in _SAME_NAME if (value := getattr(store, name)) is not None}
     fields |= {name: timedelta(seconds=getattr(store, key)) for name, key in _DURATIONS.items()}
     in_own = {name: (kind, getattr(own, key)) for name, (key, kind) in _IN_OWN.items()}
-    fields |= {name: _as(kind, entry) for name, (kind, entry) in in_own.items() if entry is not None}
+    fields |= {name: convert_fields(kind, entry) for name, (kind, entry) in in_own.items() if entry is not None}
     if store.start_at is not None:
         fields["start_at"] = to_utc(store.start_at, UTC)
     return {"id": store.timelapse_id, **fields}
@@ -127,11 +127,6 @@ def _seconds(duration: timedelta) -> float:
 # --- what is ours -----------------------------------------------------------------------------------
 
 
-def read_logbook(own: Own) -> Logbook:
-    """Return the logbook of a file."""
-    return _as(Logbook, own)
-
-
 def own_of(timelapse: TimeLapse, logbook: Logbook) -> dict[str, Any]:
     """Return ``extra.timelapsed`` without the details of slots; times are for the encoder to write."""
     values = {key: getattr(timelapse, name) for name, (key, _) in _IN_OWN.items()}
@@ -139,6 +134,6 @@ def own_of(timelapse: TimeLapse, logbook: Logbook) -> dict[str, Any]:
     return {**own["log"], **own["values"]}
 
 
-def _as(kind: type[_S], value: Struct) -> _S:
+def convert_fields(kind: type[_S], value: Struct) -> _S:
     """Return the Struct of another kind whose fields a value has."""
     return kind(*[getattr(value, name) for name in kind.__struct_fields__])

@@ -32,9 +32,9 @@ later keys               unknown                                      ``on_scan_
                                                                       that name an error; it warns of a file of the
                                                                       daemon's that doesn't fit its digest, which `save`
                                                                       renews
-`from_scan`              ``_start_time`` in seconds, ``error`` and    also a datetime; an exception as its type and
-                         ``status`` as they are                       words; no status as ``pending``; a record stays
-                                                                      as it is
+`from_scan`              ``_start_time`` in seconds, ``error`` and    also a datetime, and any kind of number; an
+                         ``status`` as they are                       exception as its type and words; no status as
+                                                                      ``pending``; a record stays as it is
 `from_timelapse`         an error where ``scans`` is ``None``         no scans
 enums                    only members whose value is a text           any enum, and the text itself
 ``repr`` of a store      shows ``extra``                              leaves it out: it may hold an ``api_token``

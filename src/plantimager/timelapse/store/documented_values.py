@@ -29,10 +29,7 @@ def _enum_to_str(e: Enum | str | None) -> str | None:
 def _str_to_enum(cls: type[_E], s: str | None) -> _E | None:
     """Return the member of an enum that a word stands for: its value, or else its name in small letters.
 
-    Raises
-    ------
-    ValueError
-        There is no such member.
+    Raises `ValueError` where there is none.
     """
     by_name = next((member for member in cls if _enum_to_str(member) == s), None)
     return None if s is None else by_name or cls(s)
@@ -41,13 +38,10 @@ def _str_to_enum(cls: type[_E], s: str | None) -> _E | None:
 def time_text(time: Any) -> str | None:
     """Return a scan's time as ISO-8601: seconds since the epoch as naive local time, a datetime as it is.
 
-    The controller's 0 means not yet.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is no time.
+    The controller's 0 means not yet. Raises `TypeError` or `ValueError` for what is no time.
     """
     if not time or isinstance(time, datetime):
         return _dt_to_iso(time)
+    if isinstance(time, str):
+        raise TypeError(f"a text is no time of a scan: {time!r}")
     return _dt_to_iso(datetime.fromtimestamp(float(time)))  # noqa: DTZ006 - as documented

@@ -36,10 +36,7 @@ class Inspection(Struct, frozen=True):
 def inspect_store(path: Path) -> tuple[Inspection | None, TimeLapse | None]:
     """Return the result on one file, without its secrets, and what it holds; nothing where there is no file.
 
-    Raises
-    ------
-    StoreUnreadable
-        This user may not read it.
+    Raises `StoreUnreadable` where this user may not read it.
     """
     try:
         loaded = load_generation(path)

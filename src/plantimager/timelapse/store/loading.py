@@ -18,11 +18,11 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.store.checks import faults_of
-from plantimager.timelapse.store.conversion import in_utc, read_logbook, read_records, read_timelapse_fields
+from plantimager.timelapse.store.conversion import convert_fields, in_utc, read_records, read_timelapse_fields
 from plantimager.timelapse.store.location import backup_path, follow_link
 from plantimager.timelapse.store.raw_text import fits_digest, read_object, read_text
 from plantimager.timelapse.store.reconcile import Placement, Progress, place_scans, place_usual_scans, reconcile
-from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OURS, STORE_VERSION, Own, Scan, Store
+from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, OWN_KEY, STORE_VERSION, Logbook, Own, Scan, Store
 from plantimager.timelapse.store.spellings import read_own, rewrite, split_known
 from plantimager.timelapse.store.stored_timelapse import KeptParts, StoredTimelapse
 from plantimager.timelapse.support.errors import StoreCorrupt, StoreError
@@ -79,13 +79,7 @@ def load_generation(path: Path, zone: tzinfo | None = None) -> LoadedTimelapse |
 
 
 def read_timelapse(text: bytes, path: Path, zone: tzinfo | None = None) -> StoredTimelapse:
-    """Return the timelapse that the text of a store holds; ``path`` is for the wording of faults.
-
-    Raises
-    ------
-    StoreCorrupt
-        It holds none.
-    """
+    """Return the timelapse that the text of a store holds, or raise `StoreCorrupt`; ``path`` is for its words."""
     contents = _decode_todays(text) or _decode_older(text, path, zone)
     return _as_timelapse(contents)
 
@@ -110,8 +104,8 @@ class _StoreText(Store, frozen=True, forbid_unknown_fields=True):
     extra: dict[str, Raw] | None = None
 
 
-_STORE: Final = Decoder(_StoreText)
-_OWN: Final = Decoder(Own)
+_STORE_DECODER: Final = Decoder(_StoreText)
+_OWN_DECODER: Final = Decoder(Own)
 _SCAN_KEYS: Final = frozenset(Scan.__struct_encode_fields__)
 _ERROR: Final = attrgetter("error")
 
@@ -119,9 +113,9 @@ _ERROR: Final = attrgetter("error")
 def _decode_todays(text: bytes) -> _Contents | None:
     """Return the contents of a file in today's spelling, ``None`` for any other."""
     try:
-        store = _STORE.decode(text)
+        store = _STORE_DECODER.decode(text)
         texts = dict(store.extra or {})
-        own = _OWN.decode(texts.pop(OURS, b"{}"))
+        own = _OWN_DECODER.decode(texts.pop(OWN_KEY, b"{}"))
         extra = {key: decode(text) for key, text in texts.items()}
     except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
         return None
@@ -155,7 +149,7 @@ def _decode_older(text: bytes, path: Path, zone: tzinfo | None) -> _Contents:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise StoreCorrupt(path, f"{faults[0]}{more}") from None
     extra = dict(store.extra or {})
-    ours = read_own(extra.pop(OURS, None))
+    ours = read_own(extra.pop(OWN_KEY, None))
     placement = place_scans(store, ours.own, read.value["schedule_times"])
     kept = KeptParts(
         version=store.version,
@@ -197,7 +191,7 @@ def _as_timelapse(contents: _Contents) -> StoredTimelapse:
     fields = {**read_timelapse_fields(store, own), **progress._asdict()}
     return StoredTimelapse(
         TimeLapse(schedule_times=schedule, **fields),
-        read_logbook(own),
+        convert_fields(Logbook, own),
         contents.kept,
         notes=(*_notes_on(contents.kept), *contents.notes, *_notes_on_order(schedule), *reconciled),
         exact=contents.exact,

@@ -24,12 +24,7 @@ BARE_FILE_NAME: Final = "write a bare file name, without a path separator"
 def get_storage_dir() -> Path:
     """Return the directory of the store: ``$XDG_DATA_HOME/plant-imager3-app``, by default in ``~/.local/share``.
 
-    A relative ``XDG_DATA_HOME`` is ignored, as the XDG rules ask.
-
-    Raises
-    ------
-    FaultsFound
-        The variable isn't set, and the user has no home.
+    A relative ``XDG_DATA_HOME`` is ignored, as the XDG rules ask. Raises `FaultsFound` where the user has no home.
     """
     try:
         return user_data_path(APPLICATION)
@@ -41,10 +36,7 @@ def get_storage_dir() -> Path:
 def get_file_name(environment: Mapping[str, str] = os.environ, default: str = TIMELAPSE_STORAGE_JSON) -> str:
     """Return the store's file name: ``$PI3_TIMELAPSE_FILE_NAME``, or else the default one.
 
-    Raises
-    ------
-    FaultsFound
-        The variable holds a path, not a bare file name.
+    Raises `FaultsFound` where the variable holds a path.
     """
     name = environment.get(FILE_NAME_VARIABLE) or default
     if not is_bare_file_name(name):

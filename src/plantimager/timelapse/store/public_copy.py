@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.scan.secrets import secrets_in
@@ -23,13 +24,15 @@ def secrets_of(stored: StoredTimelapse) -> tuple[str, ...]:
 
 
 def redacted(value: Any, secrets: Sequence[str]) -> Any:
-    """Return a JSON value whose texts have ``[secret]`` where they repeat one."""
+    """Return a JSON value, or a Struct, whose texts have ``[secret]`` where they repeat one."""
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, "[secret]")
         return value
     if isinstance(value, dict):
         return {key: redacted(item, secrets) for key, item in value.items()}
+    if isinstance(value, Struct):
+        return replace(value, **{name: redacted(getattr(value, name), secrets) for name in value.__struct_fields__})
     return [redacted(item, secrets) for item in value] if isinstance(value, list | tuple) else value
 
 
@@ -41,12 +44,7 @@ def public_copy(stored: StoredTimelapse) -> StoredTimelapse:
         if record.error or record.last_error or record.unknown_keys:
             error, last_error = redacted(record.error, secrets), redacted(record.last_error, secrets)
             changed[slot] = replace(record, error=error, last_error=last_error, unknown_keys={})
-    ending = timelapse.ending
-    if ending is not None:
-        ending = replace(ending, who=redacted(ending.who, secrets), why=redacted(ending.why, secrets))
-    pause = timelapse.last_pause
-    if pause is not None:
-        pause = replace(pause, who=redacted(pause.who, secrets), ended_by=redacted(pause.ended_by, secrets))
+    ending, pause = redacted(timelapse.ending, secrets), redacted(timelapse.last_pause, secrets)
     records = ChunkedMap(timelapse.records).evolved(changed)
     timelapse = replace(timelapse, records=records, ending=ending, last_pause=pause)
     return replace(stored, timelapse=timelapse, kept=KeptParts())

@@ -51,13 +51,7 @@ def read_text(path: Path) -> bytes | None:
 
 
 def read_object(text: bytes, path: Path) -> json_text.LoadedJson:
-    """Return the JSON object that the text of a file holds; its values are unchecked.
-
-    Raises
-    ------
-    StoreCorrupt
-        It holds none.
-    """
+    """Return the JSON object that the text of a file holds, its values unchecked; raise `StoreCorrupt` without one."""
     if not text.strip(b"\0 \t\r\n"):
         raise StoreCorrupt(path, "empty" if not text else f"{len(text)} bytes of nothing (a write that was cut off)")
     try:
@@ -77,11 +71,11 @@ def _kind(value: Any) -> str:
 # --- the digest -------------------------------------------------------------------------------------
 
 SCHEME: Final = b"adler32:"
-DIGITS: Final = b"00000000"
+NO_DIGITS: Final = b"00000000"
 """Stand for the digest until it is known."""
-NO_DIGEST: Final = (SCHEME + DIGITS).decode()
+NO_DIGEST: Final = (SCHEME + NO_DIGITS).decode()
 
-_OURS: Final = b'\n    "timelapsed": {\n'
+_OWN_KEY: Final = b'\n    "timelapsed": {\n'
 _KEY: Final = b'\n      "digest": '
 _SINCE: Final = b'\n      "uncertain": '
 _BEHIND: Final = b'\n  "scans": '
@@ -100,7 +94,7 @@ def seal(text: bytes) -> bytes:
     start = _find_digits(text)
     if start is None:
         return text
-    parts = text[:start], text[start + len(DIGITS) :]
+    parts = text[:start], text[start + len(NO_DIGITS) :]
     return digits_of(adler32(parts[1], adler32(parts[0]))).join(parts)
 
 
@@ -113,8 +107,8 @@ def fits_digest(text: bytes) -> bool | None:
     if start is None:
         had_one = SCHEME in text or _find_key(text) is not None or _find_key(text, _SINCE) is not None
         return False if had_one else None
-    digits = text[start : start + len(DIGITS)]
-    return digits == digits_of(adler32(text[start + len(DIGITS) :], adler32(memoryview(text)[:start])))
+    digits = text[start : start + len(NO_DIGITS)]
+    return digits == digits_of(adler32(text[start + len(NO_DIGITS) :], adler32(memoryview(text)[:start])))
 
 
 def digits_of(digest: int) -> bytes:
@@ -126,7 +120,7 @@ def _find_key(text: bytes, key: bytes = _KEY) -> int | None:
     """Return where the value of our key begins; of another's key of that name at the same depth it is not the first."""
     end = text.find(_BEHIND)  # a search through the megabytes behind it takes as long as their decoding
     end = len(text) if end < 0 else end
-    start = text.find(key, max(text.find(_OURS, 0, end), 0), end)
+    start = text.find(key, max(text.find(_OWN_KEY, 0, end), 0), end)
     return None if start < 0 else start + len(key)
 
 

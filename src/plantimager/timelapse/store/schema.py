@@ -39,9 +39,9 @@ from plantimager.timelapse.domain.schedule import EARLIEST, LATEST, shift_instan
 from plantimager.timelapse.domain.states import OnScanFailed, RecordStatus, TimeLapseMode, TimeLapseState
 
 STORE_VERSION: Final = 1
-OURS: Final = "timelapsed"
+OWN_KEY: Final = "timelapsed"
 """The key in ``extra`` of everything that the documented keys have no place for."""
-DIGEST: Final = "digest"
+DIGEST_KEY: Final = "digest"
 """The key in what is ours of the digest of the file; `raw_text` knows it, too."""
 CONFIG_SNAPSHOT: Final = "config_snapshot"
 """The key in ``extra`` of the scan configuration."""
@@ -266,13 +266,7 @@ class Own(Logbook, frozen=True, forbid_unknown_fields=True):
     """Written with each text, and compared with the text alone (`raw_text`)."""
 
     def __post_init__(self) -> None:
-        """Check the years, as `Store` does; `spellings` drops the values that aren't sound.
-
-        Raises
-        ------
-        ValueError
-            A year isn't sound.
-        """
+        """Raise `ValueError` for unsound years, as `Store` does; `spellings` drops the values that have some."""
         values = [getattr(self, name) for name in self.__struct_fields__ if name != "slots"]  # which hold no times
         if not are_years_sound(times_in(values)):
             raise ValueError("not sound years")
@@ -301,13 +295,7 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
     scan_retries: Count | None = None
 
     def __post_init__(self) -> None:
-        """Check what the types of the fields can't say: years, name, next slot. `checks` words the faults.
-
-        Raises
-        ------
-        ValueError
-            A value is not sound.
-        """
+        """Raise `ValueError` for what the types can't say: years, name, next slot. `checks` words the faults."""
         started, finished = (map(attrgetter(key), self.scans) for key in ("started_at", "finished_at"))
         times = filter(None, chain([self.start_at], self.schedule_times, started, finished))
         in_schedule = self.next_idx <= len(self.schedule_times)

@@ -16,7 +16,7 @@ from msgspec import Struct, convert
 from msgspec.structs import fields
 
 from plantimager.timelapse.domain.schedule import EARLIEST, LATEST, to_utc
-from plantimager.timelapse.store.schema import OURS, OptionalInstant, Own, SlotDetails, are_years_sound, times_in
+from plantimager.timelapse.store.schema import OWN_KEY, OptionalInstant, Own, SlotDetails, are_years_sound, times_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +106,7 @@ def read_own(raw: Any) -> OwnPart:
     if raw is None:
         return OwnPart(Own())
     if not isinstance(raw, dict):
-        return OwnPart(Own(), note=f"extra.{OURS} is no object: it counts as none and is written anew")
+        return OwnPart(Own(), note=f"extra.{OWN_KEY} is no object: it counts as none and is written anew")
     known, unknown = split_known(raw, Own)
     slots, unknown_details = known.get("slots"), {}
     if isinstance(slots, dict):
@@ -120,7 +120,7 @@ def read_own(raw: Any) -> OwnPart:
         known[key] = _sound_part(known[key], types[key])
         if known[key] is None:
             del known[key]
-    note = f"of extra.{OURS}, {', '.join(unsound)} can't be right: it counts as unknown and is written anew"
+    note = f"of extra.{OWN_KEY}, {', '.join(unsound)} can't be right: it counts as unknown and is written anew"
     return OwnPart(convert(known, Own, str_keys=True), unknown, unknown_details, note if unsound else "")
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.domain.records import MAX_REPEATED_TEXT_BYTES, SlotRecord, storable_text
 from plantimager.timelapse.store.conversion import details_of, frame_of, own_of, scans_of
 from plantimager.timelapse.store.raw_text import NO_DIGEST, seal
-from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, DIGEST, OURS, STORE_VERSION, Logbook
+from plantimager.timelapse.store.schema import CONFIG_SNAPSHOT, DIGEST_KEY, OWN_KEY, STORE_VERSION, Logbook
 from plantimager.timelapse.support.chunked_map import ChunkedMap
 from plantimager.timelapse.support.json_text import dumps, is_exact
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from plantimager.timelapse.domain.timelapse import TimeLapse
-
-__all__ = ["KeptParts", "Logbook", "StoredTimelapse", "new_stored_timelapse"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -90,14 +88,14 @@ class StoredTimelapse(Struct, frozen=True):
 
     def document(self, *, digest: Any, slots: Any, scans: Any, schedule_times: Any) -> dict[str, Any]:
         """Return what the file holds, given its digest and the long values in it."""
-        own = own_of(self.timelapse, self.logbook)
+        own = {**self.kept.own_unknown_keys, **own_of(self.timelapse, self.logbook), DIGEST_KEY: digest, "slots": slots}
         return {
             **self.kept.unknown_keys,
             "version": self.kept.version,
             **frame_of(self.timelapse),
             "schedule_times": schedule_times,
             "scans": scans,
-            "extra": {**self.kept.extra, OURS: {**self.kept.own_unknown_keys, **own, DIGEST: digest, "slots": slots}},
+            "extra": {**self.kept.extra, OWN_KEY: own},
         }
 
     def details_of(self, records: Sequence[SlotRecord]) -> dict[str, dict[str, Any]]:
@@ -118,7 +116,7 @@ def new_stored_timelapse(timelapse: TimeLapse, configuration: Mapping[str, Any],
 
 # --- a store that would be too large ----------------------------------------------------------------
 
-MARGIN: Final = 10
+SPARE_SHARE: Final = 10
 """A tenth of the limit is freed as well: not every save is to shorten more."""
 
 
@@ -128,7 +126,7 @@ def shorten_records(stored: StoredTimelapse, size: int, limit: int) -> tuple[Sto
     The errors of the oldest slots are cut, and where all errors are not enough, the oldest slots lose the keys of other
     controllers: the two numbers. Status, times, attempts and pictures of every slot are kept.
     """
-    timelapse, spare = stored.timelapse, limit // MARGIN
+    timelapse, spare = stored.timelapse, limit // SPARE_SHARE
     records = ChunkedMap(timelapse.records)
     cut, excess = _free(records, _with_short_error, size - limit + spare)
     records = records.evolved(cut)

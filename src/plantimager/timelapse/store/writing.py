@@ -17,7 +17,7 @@ import orjson
 from plantimager.timelapse.store.conversion import scans_of
 from plantimager.timelapse.store.raw_text import SCHEME, Sum, adler32_of, digits_of, sum_of, total
 from plantimager.timelapse.support.chunked_map import KEYS_IN_CHUNK, ChunkedMap
-from plantimager.timelapse.support.json_text import OPTIONS
+from plantimager.timelapse.support.json_text import JSON_LAYOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +61,7 @@ class StoreWriter:
         lists.update(stored)
         no_digest = orjson.Fragment(b'"' + SCHEME + _HOLE + b'"')
         document = stored.document(digest=no_digest, slots=hole, scans=hole, schedule_times=hole)
-        start, to_slots, to_scans, to_times, end = map(_piece, orjson.dumps(document, option=OPTIONS).split(_HOLE))
+        start, to_slots, to_scans, to_times, end = map(_piece, orjson.dumps(document, option=JSON_LAYOUT).split(_HOLE))
         details, scans, times = lists.details.pieces(), lists.scans.pieces(), lists.schedule
         pieces = [start, to_slots, *details, to_scans, *scans, to_times, times, end]  # the keys are sorted
         digest = adler32_of(piece.sum for piece in pieces)
@@ -100,13 +100,7 @@ class _LongLists:
         return self._schedule_times is stored.timelapse.schedule_times and self._kept is stored.kept
 
     def update(self, stored: StoredTimelapse) -> None:
-        """Make the texts those of the records as they are now.
-
-        Raises
-        ------
-        orjson.JSONEncodeError
-            orjson can't write one of them.
-        """
+        """Make the texts those of the records as they are now; raise as orjson does where it can't write one."""
         records = ChunkedMap(stored.timelapse.records)
         changed = [*records.changed_keys(self._records)]
         chunks = {number: records.chunks.get(number, {}) for number in {slot // KEYS_IN_CHUNK for slot in changed}}
@@ -135,13 +129,7 @@ class _LongText:
         self._before, self._block, self._behind = _NO_BLOCKS, _NOTHING, _NO_BLOCKS
 
     def change(self, entries: Mapping[Any, Sequence[Any] | Mapping[str, Any]]) -> None:
-        """Change blocks: to other entries in an array, in some entries of an object, where ``None`` is none.
-
-        Raises
-        ------
-        orjson.JSONEncodeError
-            orjson can't write one of them.
-        """
+        """Change blocks: to other entries in an array, in some of an object; ``None`` is none. Raises as above."""
         blocks = {self._key: self._block}
         if not entries.keys() <= blocks.keys():
             blocks = dict([*self._before.blocks(), *blocks.items(), *self._behind.blocks()])
@@ -213,5 +201,5 @@ def _indented(value: Any, depth: int) -> bytes:
         value = [value]
         before += len(b"[\n") + (level + 1) * len(b"  ")
         after += len(b"\n]") + level * len(b"  ")
-    text = orjson.dumps(value, option=OPTIONS)
+    text = orjson.dumps(value, option=JSON_LAYOUT)
     return text[before : len(text) - after]

@@ -164,7 +164,7 @@ class SystemClock:
 
     def _sleep(self, at_ns: int | None, deadline: float | None) -> tuple[bool, bool, bool]:
         """Sleep once in the kernel; return whether the time is due, the clock was set, and `wake` was called."""
-        timeout_ms = None if deadline is None else _poll_timeout_ms(deadline - self.monotonic())
+        timeout_ms = None if deadline is None else min(max(deadline - self.monotonic(), 0.0) * 1000, MAX_POLL_MS)
         was_set, woken = self._timer.arm(at_ns), False
         ready = () if was_set else self._poll.poll(timeout_ms)
         due = at_ns is not None and time.time_ns() >= at_ns
@@ -212,10 +212,6 @@ def _read_boot_id() -> str:
     with contextlib.suppress(OSError):  # a sandbox may hide /proc/sys
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return ""
-
-
-def _poll_timeout_ms(seconds: float) -> float:
-    return min(max(seconds, 0.0) * 1000, MAX_POLL_MS)
 
 
 MAX_READING_NS: Final = 10_000_000

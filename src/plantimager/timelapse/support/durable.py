@@ -19,7 +19,7 @@ import tempfile
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.support.file_system import describe_disk_error, is_there
+from plantimager.timelapse.support.file_system import describe_disk_error, existing, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,13 +80,13 @@ def write_refusal(directory: Path) -> str | None:
 
     For any thread. It changes nothing.
     """
-    existing = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    place = existing(directory)
     try:
-        if not stat.S_ISDIR(existing.stat().st_mode):
+        if not stat.S_ISDIR(place.stat().st_mode):
             return os.strerror(errno.ENOTDIR)
-        if os.access(existing, os.W_OK | os.X_OK):
+        if os.access(place, os.W_OK | os.X_OK):
             return None
-        read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
+        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
     except OSError as problem:  # a link into a closed directory, a file server that is gone
         return describe_disk_error(problem)
     return os.strerror(errno.EROFS if read_only else errno.EACCES)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from plantimager.timelapse.support.text import format_count
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
@@ -72,7 +74,7 @@ class FaultsFound(ConfigurationError):
 
     def __init__(self, faults: Sequence[Fault], source: str | Path = "") -> None:
         self.faults, self.source = tuple(faults), source
-        count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
+        count = format_count(len(self.faults), "fault")
         head = f"{source}: {count}" if source else count
         super().__init__("\n  ".join([head, *map(str, self.faults)]))
 

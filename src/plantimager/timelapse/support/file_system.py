@@ -25,7 +25,7 @@ LOCAL_LOCKS: Final = ("nolock", "local_lock=all", "local_lock=flock", "nobrl")
 """Options of a network disk by which its locks are those of this machine alone."""
 WITH_LASTING_FSID: Final = ("ext2", "ext3", "ext4", "btrfs")
 """Types whose ``f_fsid`` is made of their UUID; that of others is made of the device's number."""
-KINDS: Final = ("uuid", "fsid", "source")
+MARK_KINDS: Final = ("uuid", "fsid", "source")
 """The kinds of marks, the surest first."""
 
 
@@ -166,8 +166,8 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
 
     May hang as a disk may, or raise `OSError`.
     """
-    fsid = os.statvfs(_existing(path)).f_fsid  # first, since it has an automount point mount its disk
-    mount = _mount_of(Path(os.path.realpath(_existing(path))))
+    fsid = os.statvfs(existing(path)).f_fsid  # first, since it has an automount point mount its disk
+    mount = _mount_of(Path(os.path.realpath(existing(path))))
     if mount is None:
         return {}
     marks = {"uuid": _uuid_of(mount.device)}
@@ -180,7 +180,7 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
 
 def is_on_same_device(one: Path, other: Path) -> bool:
     """Whether two paths are certainly on the same file system at present, also one without marks. May hang as above."""
-    mounts = [_mount_of(Path(os.path.realpath(_existing(path)))) for path in (one, other)]
+    mounts = [_mount_of(Path(os.path.realpath(existing(path)))) for path in (one, other)]
     first, second = (mount.device if mount is not None else None for mount in mounts)
     return first is not None and first == second
 
@@ -190,7 +190,7 @@ def is_another(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
 
     The version of NFS is chosen anew at each mount.
     """
-    shared = next((kind for kind in KINDS if kind in before and kind in now), None)
+    shared = next((kind for kind in MARK_KINDS if kind in before and kind in now), None)
     if shared is None:
         return bool(before and now)
     one, other = (re.sub("^nfs4:", "nfs:", marks[shared]) for marks in (before, now))
@@ -222,7 +222,8 @@ def lock_reason(path: Path) -> str | None:
     return None if mount is None or option is None else f"{mount.point} is mounted with {option}"
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """Return a path, or the nearest one above it that is there."""
     return next(place for place in (path, *path.parents) if os.path.lexists(place))
 
 

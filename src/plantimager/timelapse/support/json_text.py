@@ -39,9 +39,9 @@ _CHUNK_BYTES: Final = 2**16
 
 _CONTAINERS: Final = (dict, list, tuple)
 
-_INT_64: Final = range(-(2**63), 2**64)
+_ORJSON_INTEGERS: Final = range(-(2**63), 2**64)
 
-OPTIONS: Final = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+JSON_LAYOUT: Final = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
 """The options with which orjson lays text out as `dumps` does."""
 
 
@@ -56,10 +56,7 @@ class LoadedJson(Struct, frozen=True):
 def loads(text: bytes) -> Any:
     """Return the value of a JSON text.
 
-    Raises
-    ------
-    ValueError
-        Not JSON, not in a Unicode encoding, or nested deeper than `MAX_LEVELS`.
+    Raises `ValueError` where it is not JSON, not in a Unicode encoding, or nested deeper than `MAX_LEVELS`.
     """
     return load(text).value
 
@@ -136,7 +133,7 @@ def dumps(value: Any, *, exact: bool | None = None, default: Callable[[Any], Any
     """
     if is_exact(value) if exact is None else exact:
         with contextlib.suppress(orjson.JSONEncodeError):
-            return orjson.dumps(value, option=OPTIONS)
+            return orjson.dumps(value, option=JSON_LAYOUT)
     if is_deeper(value, MAX_LEVELS):  # `is_exact` ends at the first value that orjson would not write
         raise ValueError(_TOO_DEEP)
     try:
@@ -151,10 +148,7 @@ def dumps(value: Any, *, exact: bool | None = None, default: Callable[[Any], Any
 def is_exact(value: Any, levels: int = MAX_LEVELS) -> bool:
     """Return whether orjson writes ``value`` as ``json`` does: plain values, no NaN, huge integer or lone surrogate.
 
-    Raises
-    ------
-    ValueError
-        Nested deeper than ``levels``, or without end.
+    Raises `ValueError` where it is nested deeper than ``levels``, or without end.
     """
     kind = type(value)
     if kind is str:
@@ -162,7 +156,7 @@ def is_exact(value: Any, levels: int = MAX_LEVELS) -> bool:
     if value is None or kind is bool:
         return True
     if kind is int:
-        return value in _INT_64
+        return value in _ORJSON_INTEGERS
     if kind is float:
         return math.isfinite(value)
     if kind not in (dict, list, tuple):

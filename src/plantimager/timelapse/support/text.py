@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _UNDECODABLE: Final = 0xDC00
 """What Python adds to a byte of a file name that it can't decode (PEP 383)."""
-_BYTES: Final = range(0x80, 0x100)
+_HIGH_BYTES: Final = range(0x80, 0x100)
 
 
 def one_line(text: str) -> str:
@@ -29,7 +29,7 @@ def _printable_character(char: str) -> str:
     if char.isprintable() or char == "\n":
         return char
     code = ord(char) - _UNDECODABLE
-    return f"\\x{code:02x}" if code in _BYTES else " "
+    return f"\\x{code:02x}" if code in _HIGH_BYTES else " "
 
 
 def format_count(number: int, noun: str, nouns: str | None = None) -> str:

@@ -22,7 +22,7 @@ CLOSE_TIMEOUT: Final = timedelta(seconds=2)
 """The time for a camera's process to close its camera before it is killed; that of `command` takes over a second."""
 
 
-LOST: Final = "its picture was lost with its process, which ended before the picture was checked"
+PICTURE_LOST: Final = "its picture was lost with its process, which ended before the picture was checked"
 """The fault of a picture that the camera's process had received."""
 
 

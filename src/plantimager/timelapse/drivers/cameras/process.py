@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, LOST, CameraFault, CameraPicture
+from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, PICTURE_LOST, CameraFault, CameraPicture
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.processes import POLL_INTERVAL
 from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, MAX_STDERR_KEPT, ProgramExit, leave_to_oom_killer
@@ -39,7 +39,7 @@ JUDGE_TIMEOUT: Final = timedelta(minutes=2)
 ANSWER_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that an open camera takes to answer, or to delete a file."""
 
-MAX_ANSWER_BYTES: Final = 1 << 29
+MAX_WORKER_ANSWER_BYTES: Final = 1 << 29
 """Three times picture and raw file of the largest cameras."""
 
 _Process = subprocess.Popen[bytes]
@@ -158,7 +158,7 @@ class CameraProcess:
             It isn't what was asked for, or is lost, or its check hangs.
         """
         if not self.is_open:
-            raise CameraFault(LOST)
+            raise CameraFault(PICTURE_LOST)
         with self._patience("checking its picture hangs", JUDGE_TIMEOUT, should_stop) as give_up:
             while True:
                 self._request("picture", number)
@@ -224,8 +224,8 @@ class CameraProcess:
                     continue
                 answer = json.loads(line)
                 missing = sum(answer.get("lengths", ()))
-                if missing > MAX_ANSWER_BYTES:
-                    raise CameraFault(f"a picture of {missing} bytes; at most {MAX_ANSWER_BYTES} are taken")
+                if missing > MAX_WORKER_ANSWER_BYTES:
+                    raise CameraFault(f"a picture of {missing} bytes; at most {MAX_WORKER_ANSWER_BYTES} are taken")
             content += chunk
             missing -= len(chunk)
         ends = list(itertools.accumulate(answer.get("lengths", ()), initial=0))

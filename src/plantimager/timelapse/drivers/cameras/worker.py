@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from plantimager.timelapse.drivers.cameras import explain_missing
 from plantimager.timelapse.drivers.cameras.base import (
     CLOSE_TIMEOUT,
-    LOST,
+    PICTURE_LOST,
     CameraDevice,
     CameraFault,
     CameraPicture,
@@ -108,7 +108,7 @@ class _Server:
         """Return a picture, None while its check goes on."""
         check = self._checks.get(number)
         if check is None:
-            raise CameraFault(LOST)
+            raise CameraFault(PICTURE_LOST)
         if not wait([check.picture], CHECK_WAIT).done:
             return None
         del self._checks[number]

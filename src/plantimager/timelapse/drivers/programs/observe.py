@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 1 << 16
 """Of JSON, which is in the metadata of each dataset."""
 
-MAX_DEPTH: Final = 8
+MAX_JSON_DEPTH: Final = 8
 """Levels of objects and lists."""
 
 REPORT_INTERVAL: Final = 1.0
@@ -39,7 +39,7 @@ REPORT_INTERVAL: Final = 1.0
 STOP_GRACE: Final = timedelta(seconds=10)
 """From SIGTERM to SIGKILL: the program, and what it has started, have a second of it each."""
 
-_TOO_DEEP: Final = f"printed JSON that is nested deeper than {MAX_DEPTH} levels"
+_TOO_DEEP: Final = f"printed JSON that is nested deeper than {MAX_JSON_DEPTH} levels"
 
 
 class ObserveProgram:
@@ -125,7 +125,7 @@ def read_observed(text: bytes) -> dict[str, Any]:
         raise ValueError(f"printed no JSON ({fault})") from None
     if not isinstance(values, dict):
         raise ValueError("printed no JSON object")  # noqa: TRY004 - of a text, not of an argument
-    if is_deeper(values, MAX_DEPTH):
+    if is_deeper(values, MAX_JSON_DEPTH):
         raise ValueError(_TOO_DEEP)
     return values
 
