@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -27,9 +27,10 @@ from plantimager.timelapse.support.clock_evidence import modified_at
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from plantimager.timelapse.channel.live import LiveStatus
     from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.datasets.set_aside import SetAside
     from plantimager.timelapse.domain.records import SlotRecord
@@ -230,24 +231,25 @@ def _read_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
         return None
     since = up_since(pid, clock)
     live = read_live(store)
-    if live.get("pid") != pid:  # left by a daemon that was killed; the present one still starts
+    if live.pid != pid:  # left by a daemon that was killed; the present one still starts
         return RunningDaemon(pid=pid, up_since=since)
     return daemon_of(live, pid, since)
 
 
-def daemon_of(live: Mapping[str, Any], pid: int, since: datetime | None) -> RunningDaemon:
+def daemon_of(live: LiveStatus, pid: int, since: datetime | None) -> RunningDaemon:
     """Return the daemon that a live status is of; what is said in it is not trusted."""
+    steps = live.progress
     return RunningDaemon(
         pid=pid,
         up_since=since,
-        status=_text(live, "status"),
-        driver=_text(live, "driver"),
-        rig=_text(live, "rig") or "unknown",
-        clock_trusted=live.get("clock") != "not trusted",
-        progress=_progress(live.get("progress")),
-        trouble=_text(live, "trouble"),
-        degraded=_text(live, "degraded"),
-        notes=_texts(live.get("notes")),
+        status=one_line(live.status or ""),
+        driver=one_line(live.driver or ""),
+        rig=one_line(live.rig or "unknown"),
+        clock_trusted=live.clock != "not trusted",
+        progress=(steps.done, steps.total) if steps is not None and steps.total > 0 else None,
+        trouble=one_line(live.trouble or ""),
+        degraded=one_line(live.degraded or ""),
+        notes=tuple(map(one_line, live.notes)),
     )
 
 
@@ -258,19 +260,3 @@ def up_since(pid: int, clock: Clock) -> datetime | None:
     except OSError:
         return None
     return clock.now() - timedelta(seconds=max(clock.since_boot() - started, 0))
-
-
-def _text(live: Mapping[str, Any], key: str) -> str:
-    value = live.get(key)
-    return one_line(value) if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(one_line(text) for text in value if isinstance(text, str)) if isinstance(value, list) else ()
-
-
-def _progress(value: object) -> tuple[int, int] | None:
-    if not isinstance(value, dict):
-        return None
-    done, total = value.get("done"), value.get("total")
-    return (done, total) if type(done) is int and type(total) is int and total > 0 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plantimager.timelapse.channel.live import MARK, SEEN, live_status_of
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import connect_daemon
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of, snapshot_of, take_snapshot, up_since
@@ -35,7 +36,7 @@ class SnapshotSource:
         try:
             with connect_daemon(session, self._timeout) as daemon:
                 if daemon is not None:
-                    return self._by_daemon(daemon.ask("status", {"seen": self._mark}), daemon.pid)
+                    return self._by_daemon(daemon.ask("status", {SEEN: self._mark}), daemon.pid)
         except (TimelapsedError, OSError) as problem:
             return self._from_files(problem)
         return self._by_files()
@@ -56,9 +57,9 @@ class SnapshotSource:
             raise StatusRefused(answer.message)
         if answer.files:
             self._stored = read_timelapse(answer.files[0], self._session.store)
-        elif "mark" not in answer.details:
+        elif MARK not in answer.details:
             self._stored = None
-        self._mark = str(answer.details.get("mark", ""))
+        self._mark = str(answer.details.get(MARK, ""))
         clock = self._session.clock
-        daemon = daemon_of(answer.details, pid, up_since(pid, clock))
+        daemon = daemon_of(live_status_of(answer.details), pid, up_since(pid, clock))
         return snapshot_of(self._stored, self._session.store, clock, daemon)
