@@ -6,9 +6,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.archive_source import archive_names
 from plantimager.timelapse.cli.known_rigs import find_rig_names
-from plantimager.timelapse.cli.snapshot_source import SnapshotSource
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource, archive_names
 from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:

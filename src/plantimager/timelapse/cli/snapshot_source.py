@@ -1,24 +1,26 @@
-"""The snapshots of a rig that is looked at once or again and again: its daemon is asked, which takes no sudo."""
+"""The snapshots of a rig and its archive: by the word of its daemon, which takes no sudo, and by the files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plantimager.timelapse.channel.live import MARK, SEEN, live_status_of
 from plantimager.timelapse.cli.acting import acting_as_owner
-from plantimager.timelapse.cli.daemon_request import connect_daemon
+from plantimager.timelapse.cli.daemon_request import ask_daemon, connect_daemon
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of, snapshot_of, take_snapshot, up_since
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from plantimager.timelapse.channel.control_request import Answer
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 
-class StatusRefused(TimelapsedError):
-    """The daemon doesn't say how it is."""
+class DaemonRefused(TimelapsedError):
+    """The daemon doesn't say how it is, or what is in its files."""
 
 
 class SnapshotSource:
@@ -54,7 +56,7 @@ class SnapshotSource:
 
     def _by_daemon(self, answer: Answer, pid: int) -> StatusSnapshot:
         if not answer.accepted:  # it is of another version, or has too many clients
-            raise StatusRefused(answer.message)
+            raise DaemonRefused(answer.message)
         if answer.files:
             self._stored = read_timelapse(answer.files[0], self._session.store)
         elif MARK not in answer.details:
@@ -63,3 +65,49 @@ class SnapshotSource:
         clock = self._session.clock
         daemon = daemon_of(live_status_of(answer.details), pid, up_since(pid, clock))
         return snapshot_of(self._stored, self._session.store, clock, daemon)
+
+
+def archive_names(session: Session, timeout: float | None = None) -> list[str]:
+    """Return the names of the timelapses in the archive; raise as `ask_files` where only the daemon may read it."""
+    history = session.places.history
+    try:
+        with acting_as_owner(session.store.parent):
+            return sorted(path.stem for path in history.iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        return archives_by_daemon(session, timeout)[0]
+
+
+def archives_by_daemon(session: Session, timeout: float | None = None) -> tuple[list[str], int]:
+    """Return the names that the daemon lists, and how many files there are; it raises what `ask_files` does."""
+    details = ask_files(session, "archives", {}, timeout).details
+    names, total = details.get("archives"), details.get("total")
+    listed = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return listed, total if isinstance(total, int) else len(listed)
+
+
+def archived_snapshot(session: Session, name: str) -> StatusSnapshot:
+    """Return the state of a timelapse in the archive; without a timelapse where there is none of that name.
+
+    Raises `StoreCorrupt` where it holds none, and as `ask_files` where only the daemon may read it.
+    """
+    path = session.places.history / f"{name}.json"
+    try:
+        with acting_as_owner(session.store.parent):
+            return take_snapshot(path, session.clock)
+    except (PermissionError, StoreUnreadable) as problem:
+        if not isinstance(problem.__cause__ or problem, PermissionError):
+            raise
+    answer = ask_files(session, "archive", {"name": name})
+    if not answer.files:
+        raise DaemonRefused(f"the daemon's answer has no {path}")
+    return snapshot_of(read_timelapse(answer.files[0], path), path, session.clock)
+
+
+def ask_files(session: Session, command: str, body: Mapping[str, Any], timeout: float | None = None) -> Answer:
+    """Ask the daemon for what is in its files; raise `DaemonRefused` where it doesn't say it, and as `ask_daemon`."""
+    answer = ask_daemon(session, command, body, timeout=timeout)
+    if not answer.accepted:
+        raise DaemonRefused(answer.message)
+    return answer
