@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from msgspec import Struct, ValidationError, convert, to_builtins
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 from msgspec.structs import fields
 
 from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.support.clock import boot_time
 from plantimager.timelapse.support.durable import read_regular, replace_file
 from plantimager.timelapse.support.json_text import dumps, loads
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,10 @@ class ScanProgress(Struct, frozen=True):
     """The steps of the running scan."""
 
     done: int
-    total: int
+    total: Annotated[int, Meta(gt=0)]
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.total}"
 
 
 class LiveStatus(Struct, frozen=True, kw_only=True):
@@ -65,16 +69,23 @@ class LiveStatus(Struct, frozen=True, kw_only=True):
     clock: Literal["trusted", "not trusted"] | None = None
     driver: str | None = None
 
+    @property
+    def is_clock_trusted(self) -> bool:
+        """Whether the daemon decides by the clock; it does where it says nothing of that."""
+        return self.clock != "not trusted"
+
 
 def live_status_of(facts: Mapping[str, Any]) -> LiveStatus:
-    """Return the status that a file or an answer holds. A daemon of another version may say more or less, or otherwise.
+    """Return the status that a file or an answer holds, its texts on one line each.
 
-    So each key is read by itself, and one that can't be read counts as not said.
+    A daemon of another version may say more or less, or otherwise: each key is read by itself, and one that can't be
+    read counts as not said.
     """
-    said = {}
+    said: dict[str, Any] = {}
     for key in fields(LiveStatus):
         with contextlib.suppress(KeyError, ValidationError):
-            said[key.name] = convert(facts[key.name], key.type)
+            value = convert(facts[key.name], key.type)
+            said[key.name] = one_line(value) if isinstance(value, str) else value
     return LiveStatus(**said)
 
 

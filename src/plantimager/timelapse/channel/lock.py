@@ -31,14 +31,7 @@ class InstanceLock:
     def acquire(self) -> None:
         """Take the lock and write our PID into it.
 
-        Raises
-        ------
-        AlreadyRunning
-            Another process has it.
-        LocksMissing
-            The file system has no locks.
-        OSError
-            The file can't be made.
+        Raises `AlreadyRunning`, `LocksMissing`, or `OSError` where the file can't be made.
         """
         descriptor = self._open()
         try:

@@ -44,14 +44,7 @@ class RelayRefused(TimelapsedError):
 def ask_relay(session: Session, command: str, body: Mapping[str, Any], timeout: float | None = None) -> Answer:
     """Send the relay a request, and return its answer.
 
-    Raises
-    ------
-    RelayNotThere
-        It doesn't run.
-    RelayRefused
-        It does nothing of that.
-    TimelapsedError
-        As `connect` and `Connection.ask`.
+    Raises `RelayNotThere`, `RelayRefused`, and as `connect` and `Connection.ask`.
     """
     controls = session.places.relay_controls
     with connect(controls, trusted_users(session), session.clock, timeout, Server.RELAY) as relay:

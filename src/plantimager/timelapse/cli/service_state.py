@@ -48,8 +48,6 @@ UNKNOWN: Final = "not running"
 """The word where systemd doesn't know the service, or isn't asked."""
 RUNNING: Final = "running"
 """The word where the service runs, on another store or out of sight."""
-
-
 PACKAGE: Final = "plant-imager-timelapsed"
 """The Debian package. Where it came as a file, apt can't install it again by its name."""
 
@@ -183,12 +181,9 @@ def _describe_fault(session: Session, unit: Mapping[str, str], start: str) -> tu
         return f"a fault in a file ended it: {fault}", _after_correction(start)
     if not (told := read_last_words(session, unit)):
         return "a fault in a file ended it, of which nothing is left", start
-    of_configuration = "timelapsed.toml" in told
-    return (
-        (f"a fault in a file ended it: {told}; it is corrected since", start)
-        if of_configuration
-        else (f"a fault ended it: {told}", _after_correction(start))
-    )
+    if "timelapsed.toml" in told:
+        return f"a fault in a file ended it: {told}; it is corrected since", start
+    return f"a fault ended it: {told}", _after_correction(start)
 
 
 def find_configuration_fault(session: Session) -> str | None:
@@ -205,7 +200,7 @@ def find_configuration_fault(session: Session) -> str | None:
     except ConfigurationError as unusable:
         return str(unusable)
     except TimelapsedError:  # of a driver, for which systemd starts the daemon again
-        return None
+        pass
     return None
 
 

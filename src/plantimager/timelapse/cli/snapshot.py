@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from plantimager.timelapse.channel.live import last_seen, read_last_sign, read_live
+from plantimager.timelapse.channel.live import LiveStatus, last_seen, read_last_sign, read_live
 from plantimager.timelapse.channel.lock import process_start, running_daemon
 from plantimager.timelapse.domain.absence import NO_ABSENCE, Absence, LastSign, find_absence
 from plantimager.timelapse.domain.durations import format_duration
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from plantimager.timelapse.channel.live import LiveStatus
     from plantimager.timelapse.cli.service_state import ServiceState
     from plantimager.timelapse.datasets.set_aside import SetAside
     from plantimager.timelapse.domain.records import SlotRecord
@@ -49,24 +48,18 @@ def running_attempt(timelapse: TimeLapse | None) -> tuple[str, int] | None:
 
 
 class RunningDaemon(Struct, frozen=True, kw_only=True):
-    """The daemon that runs on the store, with its live status."""
+    """The daemon that runs on the store."""
 
     pid: int
     up_since: datetime | None = None
     """``None`` where it ended during the reading."""
-    status: str = ""
-    """Its line for ``systemctl status``; empty while it starts."""
-    driver: str = ""
-    rig: str = "unknown"
-    """``scanning``, ``preparing``, ``warm``, ``standby``, ``by hand`` or ``unknown``."""
-    clock_trusted: bool = True
-    progress: tuple[int, int] | None = None
-    """Of the running scan: steps done, steps in all."""
-    trouble: str = ""
-    degraded: str = ""
-    """Why the store can't be written; empty where it can."""
-    notes: tuple[str, ...] = ()
-    """What a person should know of the storage and of the store, and may want to change."""
+    says: LiveStatus = LiveStatus()
+    """Nothing while it starts."""
+
+    @property
+    def rig(self) -> str:
+        """What the rig does, as `LiveStatus.rig`."""
+        return self.says.rig or "unknown"
 
 
 class SlotFacts(Struct, frozen=True):
@@ -132,6 +125,10 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
         """Return what a person should do something about, the worst first."""
         return (*self._daemon_troubles(), *self._timelapse_troubles())
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person should know of the storage and of the store."""
+        return tuple(map(self.redact, self.daemon.says.notes)) if self.daemon is not None else ()
+
     def _daemon_troubles(self) -> Iterator[str]:
         if self.backup_because:
             yield f"{self.backup_because}; shown is its backup, one save older"
@@ -139,12 +136,12 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
             if self.timelapse is not None and self.timelapse.state.is_active:
                 yield "the daemon is not running, no slot is taken"
             return
-        if self.daemon.trouble:
+        says = self.daemon.says
+        if says.trouble:
             # The status line words the trouble; where the line is about something else, the bare reason is shown.
-            line, reason = self.daemon.status, self.daemon.trouble
-            yield line if reason in line else reason
-        if not self.daemon.clock_trusted:
-            yield self.daemon.status or "clock not trusted yet, nothing is decided"
+            yield says.status if says.status and says.trouble in says.status else says.trouble
+        if not says.is_clock_trusted:
+            yield says.status or "clock not trusted yet, nothing is decided"
 
     def _timelapse_troubles(self) -> Iterator[str]:
         timelapse = self.timelapse
@@ -229,28 +226,9 @@ def _read_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
     pid = running_daemon(store)
     if pid is None:
         return None
-    since = up_since(pid, clock)
     live = read_live(store)
-    if live.pid != pid:  # left by a daemon that was killed; the present one still starts
-        return RunningDaemon(pid=pid, up_since=since)
-    return daemon_of(live, pid, since)
-
-
-def daemon_of(live: LiveStatus, pid: int, since: datetime | None) -> RunningDaemon:
-    """Return the daemon that a live status is of; what is said in it is not trusted."""
-    steps = live.progress
-    return RunningDaemon(
-        pid=pid,
-        up_since=since,
-        status=one_line(live.status or ""),
-        driver=one_line(live.driver or ""),
-        rig=one_line(live.rig or "unknown"),
-        clock_trusted=live.clock != "not trusted",
-        progress=(steps.done, steps.total) if steps is not None and steps.total > 0 else None,
-        trouble=one_line(live.trouble or ""),
-        degraded=one_line(live.degraded or ""),
-        notes=tuple(map(one_line, live.notes)),
-    )
+    # One of another process was left by a daemon that was killed; the present one still starts.
+    return RunningDaemon(pid=pid, up_since=up_since(pid, clock), says=live if live.pid == pid else LiveStatus())
 
 
 def up_since(pid: int, clock: Clock) -> datetime | None:

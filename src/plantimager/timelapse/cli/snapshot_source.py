@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from plantimager.timelapse.channel.live import MARK, SEEN, live_status_of
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.daemon_request import ask_daemon, connect_daemon
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of, snapshot_of, take_snapshot, up_since
+from plantimager.timelapse.cli.snapshot import RunningDaemon, StatusSnapshot, snapshot_of, take_snapshot, up_since
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
 
@@ -63,7 +63,8 @@ class SnapshotSource:
             self._stored = None
         self._mark = str(answer.details.get(MARK, ""))
         clock = self._session.clock
-        daemon = daemon_of(live_status_of(answer.details), pid, up_since(pid, clock))
+        says = live_status_of(answer.details)
+        daemon = RunningDaemon(pid=pid, up_since=up_since(pid, clock), says=says)
         return snapshot_of(self._stored, self._session.store, clock, daemon)
 
 

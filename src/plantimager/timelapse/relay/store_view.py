@@ -211,7 +211,7 @@ def _daemon_of(places: Places) -> DaemonFacts | None:
         trouble=live.trouble or "",
         degraded=live.degraded or "",
         datasets=live.datasets or "",
-        clock_trusted=live.clock != "not trusted",
+        clock_trusted=live.is_clock_trusted,
     )
 
 
