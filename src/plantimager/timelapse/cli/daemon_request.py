@@ -33,6 +33,10 @@ _WITHDRAWN: Final = "withdrawn; should the daemon have begun with it before, tim
 _WAITING: Final = "no answer yet: the daemon may be waiting for its driver's check, or for a disk; Ctrl-C withdraws it"
 
 
+class ServiceRefused(TimelapsedError):
+    """Daemon or relay doesn't say or do what it is asked for."""
+
+
 class NotSaved(TimelapsedError):
     """The daemon goes on with what it has accepted, but that is not on disk yet."""
 

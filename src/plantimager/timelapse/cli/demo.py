@@ -101,7 +101,6 @@ def _measure_first_scan(daemon: DemoDaemon, home: Home, clock: Clock) -> timedel
 
 
 def _cut_power(daemon: DemoDaemon, home: Home, clock: Clock, screen: Screen) -> Cut:
-    """Kill the daemon in the middle of a scan."""
     cut = None
     while cut is None:
         daemon.wait_until(lambda: _find_scan(home, clock) is not None or _is_over(_read_demo(home, clock)))

@@ -63,7 +63,6 @@ def _read_command(options: argparse.Namespace) -> ManualCommand:
 
 
 def _show_parts(parts: Sequence[Mapping[str, Any]], session: Session, *, as_json: bool) -> int:
-    """Write a line for each part, and return the exit code."""
     screen = session.screen
     if as_json:
         screen.write(json.dumps({"parts": parts}))

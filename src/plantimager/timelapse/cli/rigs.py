@@ -119,7 +119,6 @@ def _own_name() -> str:
 
 
 def _state(report: RigReport) -> str:
-    """Return what a rig does now."""
     snapshot = report.snapshot
     if snapshot is None or snapshot.daemon is None:
         return report.service.word if report.service is not None else UNKNOWN

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantimager.timelapse.channel.live import MARK, SEEN, live_status_of
 from plantimager.timelapse.cli.acting import acting_as_owner
-from plantimager.timelapse.cli.daemon_request import ask_daemon, connect_daemon
+from plantimager.timelapse.cli.daemon_request import ServiceRefused, ask_daemon, connect_daemon
 from plantimager.timelapse.cli.snapshot import RunningDaemon, StatusSnapshot, snapshot_of, take_snapshot, up_since
 from plantimager.timelapse.store.loading import read_timelapse
 from plantimager.timelapse.support.errors import StoreUnreadable, TimelapsedError
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.channel.control_request import Answer
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
-
-
-class DaemonRefused(TimelapsedError):
-    """The daemon doesn't say how it is, or what is in its files."""
 
 
 class SnapshotSource:
@@ -56,7 +52,7 @@ class SnapshotSource:
 
     def _by_daemon(self, answer: Answer, pid: int) -> StatusSnapshot:
         if not answer.accepted:  # it is of another version, or has too many clients
-            raise DaemonRefused(answer.message)
+            raise ServiceRefused(answer.message)
         if answer.files:
             self._stored = read_timelapse(answer.files[0], self._session.store)
         elif MARK not in answer.details:
@@ -102,13 +98,13 @@ def archived_snapshot(session: Session, name: str) -> StatusSnapshot:
             raise
     answer = ask_files(session, "archive", {"name": name})
     if not answer.files:
-        raise DaemonRefused(f"the daemon's answer has no {path}")
+        raise ServiceRefused(f"the daemon's answer has no {path}")
     return snapshot_of(read_timelapse(answer.files[0], path), path, session.clock)
 
 
 def ask_files(session: Session, command: str, body: Mapping[str, Any], timeout: float | None = None) -> Answer:
-    """Ask the daemon for what is in its files; raise `DaemonRefused` where it doesn't say it, and as `ask_daemon`."""
+    """Ask the daemon for what is in its files; raise `ServiceRefused` where it doesn't say it, and as `ask_daemon`."""
     answer = ask_daemon(session, command, body, timeout=timeout)
     if not answer.accepted:
-        raise DaemonRefused(answer.message)
+        raise ServiceRefused(answer.message)
     return answer

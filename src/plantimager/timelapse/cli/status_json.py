@@ -185,7 +185,6 @@ def _record(facts: SlotFacts) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value of a field as JSON has it."""
     return value.isoformat() if isinstance(value, datetime) else value.value if isinstance(value, Enum) else value
 
 

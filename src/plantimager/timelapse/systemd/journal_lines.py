@@ -7,7 +7,6 @@ journald or a terminal that takes none never holds up the loop.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 import traceback
@@ -94,7 +93,6 @@ def flush_lines(linger: float = 0) -> None:
 
 
 def _word_dropped(identifier: str, count: int) -> logging.LogRecord:
-    """Return the line in the place of lines that were dropped."""
     word, level, _ = LINES_DROPPED
     text = f"{word}: {count} line{'s' * (count > 1)} dropped: nothing was taken for a while"
     extra = {"journal": {"ACTION": word}}
@@ -112,19 +110,13 @@ def set_level(identifier: str, name: str) -> None:
 class StderrHandler(logging.StreamHandler[Any]):
     """Plain lines on stderr, with their level where that is above NOTICE."""
 
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
-        self.setFormatter(_PlainFormatter())
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        """Drop a line that can't be written: a terminal that was closed must not end the timelapse."""
-
-
-class _PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, with its level in front where that is above NOTICE."""
         prefix = f"{record.levelname} " if record.levelno > NOTICE else ""
         return prefix + super().format(record).replace("\n", "\n  ")
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """Drop a line that can't be written: a terminal that was closed must not end the timelapse."""
 
 
 class JournalHandler(JournaldLogHandler):
@@ -193,7 +185,6 @@ class LogThread(logging.Handler):
             self._changed.wait_for(lambda: not self._waiting and not self._is_writing, FLUSH_TIMEOUT)
 
     def _report_dropped(self) -> None:
-        """Put the line about dropped lines where they are missing."""
         if self._dropped:
             self._waiting.append((self._word_dropped(self._dropped), self._dropped))
             self._dropped = 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sdnotify import SystemdNotifier
 
 from plantimager.timelapse.domain.wording import STATUS_LENGTH
+from plantimager.timelapse.support.clock import MICROSECOND
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 SEND_TIMEOUT: Final = 0.5
 """Seconds that a full queue may hold up the loop; PID 1 reads it at once unless the machine is in trouble."""
-
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Notifier:
@@ -67,7 +66,7 @@ class Notifier:
 
     def extend_timeout(self, by: timedelta) -> None:
         """Ask systemd to wait so long from now on for the start, reload or stop."""
-        self._send(f"EXTEND_TIMEOUT_USEC={by // _MICROSECOND}")
+        self._send(f"EXTEND_TIMEOUT_USEC={by // MICROSECOND}")
 
     def close(self) -> None:
         """Close the socket; later notices are not sent."""
@@ -97,7 +96,7 @@ def watchdog_interval(environment: Mapping[str, str]) -> timedelta | None:
     Feed it twice as often. Variables for another process, or without a number, count as none.
     """
     try:
-        interval = int(environment["WATCHDOG_USEC"]) * _MICROSECOND
+        interval = int(environment["WATCHDOG_USEC"]) * MICROSECOND
         pid = int(environment.get("WATCHDOG_PID", os.getpid()))
     except (KeyError, ValueError, OverflowError):
         return None
