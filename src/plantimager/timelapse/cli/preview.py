@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.disk_outlook import disk_line, outlook_of_definition
-from plantimager.timelapse.cli.findings import configured_driver, scan_fit_notes
+from plantimager.timelapse.cli.findings import configured_driver, disk_line, outlook_of_definition, scan_fit_notes
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import OnScanFailed

@@ -12,8 +12,13 @@ from msgspec import to_builtins
 from msgspec.structs import asdict, replace
 
 from plantimager.timelapse.cli.child_look import look_in_child
-from plantimager.timelapse.cli.disk_outlook import disk_line, estimate_bytes, held_timelapse, outlook_of_timelapse
-from plantimager.timelapse.cli.findings import configured_driver
+from plantimager.timelapse.cli.findings import (
+    configured_driver,
+    disk_line,
+    estimate_bytes,
+    held_timelapse,
+    outlook_of_timelapse,
+)
 from plantimager.timelapse.cli.relay_request import look_at_relay
 from plantimager.timelapse.cli.service_state import UNKNOWN, read_service_state
 from plantimager.timelapse.cli.session import Scope
