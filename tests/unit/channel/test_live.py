@@ -97,6 +97,12 @@ def test_daemon_of_another_version_is_understood_as_far_as_it_goes(key):
     assert live_status_of({**FACTS, key: [{"since": 3}]}) == without
 
 
+def test_texts_of_a_status_are_on_one_line():
+    """They are shown on a terminal, and anybody may have written the file."""
+    status = live_status_of({"status": "a\nb", "notes": ["c\x1b[2J\nd"]})
+    assert (status.status, status.notes) == ("a b", ("c [2J d",))
+
+
 def test_a_disk_that_takes_no_write_leaves_the_status_beside_the_control_socket(tmp_path):
     """That the store can't be written is what it says then; afterwards it is where it was."""
     store, control = tmp_path / "store.json", tmp_path / "run" / "control"

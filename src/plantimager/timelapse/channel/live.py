@@ -85,6 +85,7 @@ def live_status_of(facts: Mapping[str, Any]) -> LiveStatus:
     for key in fields(LiveStatus):
         with contextlib.suppress(KeyError, ValidationError):
             value = convert(facts[key.name], key.type)
+            value = tuple(map(one_line, value)) if isinstance(value, tuple) else value
             said[key.name] = one_line(value) if isinstance(value, str) else value
     return LiveStatus(**said)
 

@@ -29,10 +29,7 @@ class InstanceLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock and write our PID into it.
-
-        Raises `AlreadyRunning`, `LocksMissing`, or `OSError` where the file can't be made.
-        """
+        """Take the lock and write our PID into it; raise `AlreadyRunning`, `LocksMissing`, or `OSError` of the file."""
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,10 +85,7 @@ def _signed_by(lock: Path) -> int | None:
 
 
 def process_start(pid: int) -> str:
-    """Return when a process started, in clock ticks since boot: with the PID it identifies one process for good.
-
-    Raises `OSError` where there is no such process.
-    """
+    """Return when a process started, in ticks since boot; raise `OSError` without it. With the PID that identifies it."""
     # proc_pid_stat(5): field 22, counted from behind the command's name, which may hold spaces and parentheses. The
     # process's is that of its first thread. An emulator (qemu-user) invents /proc/PID/stat, but not this file.
     return Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()[19]

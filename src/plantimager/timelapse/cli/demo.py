@@ -180,11 +180,7 @@ def _narrate(screen: Screen, sentence: str) -> None:
 
 
 def find_false_claims(timelapse: TimeLapse | None, home: Home, cut: Cut) -> list[str]:
-    """Return a sentence for each claim that isn't true.
-
-    The claims: the timelapse is completed, every slot is taken and has all its pictures, and the attempt that the power
-    cut hit was interrupted and followed by another one.
-    """
+    """Return a sentence for each claim that isn't true: that all is taken, and what the power cut hit taken again."""
     if timelapse is None:
         return ["the store holds no timelapse"]
     problems = [] if timelapse.state is TimeLapseState.COMPLETED else [f"it is {timelapse.state.value}, not completed"]

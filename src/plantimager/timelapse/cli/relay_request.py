@@ -38,10 +38,7 @@ class RelayNotThere(ServerNotThere):
 
 
 def ask_relay(session: Session, command: str, body: Mapping[str, Any], timeout: float | None = None) -> Answer:
-    """Send the relay a request, and return its answer.
-
-    Raises `RelayNotThere`, `ServiceRefused`, and as `connect` and `Connection.ask`.
-    """
+    """Return the relay's answer; raise `RelayNotThere`, `ServiceRefused`, and as `connect` and `Connection.ask`."""
     controls = session.places.relay_controls
     with connect(controls, trusted_users(session), session.clock, timeout, Server.RELAY) as relay:
         if relay is None:

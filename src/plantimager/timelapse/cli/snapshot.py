@@ -1,8 +1,7 @@
 """The state of a rig at one moment: read once, then shown as text, as JSON or as a picture.
 
-Everything is read only: from the daemon where it answers, else from the store, the live status and the lock, where
-they may be read. Nothing here is worded for one screen, and `StatusSnapshot.redact` removes the store's secrets from
-texts.
+It is read from the daemon where it answers, else from the store, the live status and the lock. Nothing here is worded
+for one screen, and `StatusSnapshot.redact` removes the store's secrets from texts.
 """
 
 from __future__ import annotations

@@ -36,19 +36,15 @@ class SnapshotSource:
                 if daemon is not None:
                     return self._by_daemon(daemon.ask("status", {SEEN: self._mark}), daemon.pid)
         except (TimelapsedError, OSError) as problem:
-            return self._from_files(problem)
+            try:
+                return self._by_files()
+            except StoreUnreadable:  # closed to this user: why the daemon doesn't answer counts
+                raise problem from None
         return self._by_files()
 
     def _by_files(self) -> StatusSnapshot:
         with acting_as_owner(self._session.store.parent):
             return take_snapshot(self._session.store, self._session.clock)
-
-    def _from_files(self, problem: Exception) -> StatusSnapshot:
-        """Return the state by the files, where the daemon doesn't answer; the ``problem`` counts if they are closed."""
-        try:
-            return self._by_files()
-        except StoreUnreadable:
-            raise problem from None
 
     def _by_daemon(self, answer: Answer, pid: int) -> StatusSnapshot:
         if not answer.accepted:  # it is of another version, or has too many clients
