@@ -85,7 +85,10 @@ def _signed_by(lock: Path) -> int | None:
 
 
 def process_start(pid: int) -> str:
-    """Return when a process started, in ticks since boot; raise `OSError` without it. With the PID that identifies it."""
+    """Return when a process started, in clock ticks since boot: with the PID it identifies one process for good.
+
+    Raises `OSError` where there is no such process.
+    """
     # proc_pid_stat(5): field 22, counted from behind the command's name, which may hold spaces and parentheses. The
     # process's is that of its first thread. An emulator (qemu-user) invents /proc/PID/stat, but not this file.
     return Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()[19]
