@@ -20,7 +20,7 @@ from tree import CONFIG, STORES, TESTS
 from wild_board import BYTE_TIME, Sheet, VirtualLine, wild_arm, wild_line
 
 from plantimager.timelapse.channel.control_request import read_answer, read_request
-from plantimager.timelapse.channel.live import live_path, read_live
+from plantimager.timelapse.channel.live import LiveStatus, live_path, read_live
 from plantimager.timelapse.channel.message import MessageReader
 from plantimager.timelapse.domain.absence import Absence
 from plantimager.timelapse.domain.states import Reason
@@ -157,7 +157,7 @@ def take_request(content: bytes, directory: Path) -> None:
     path = directory / "store.json"
     live_path(path).write_bytes(content)
     with TimeLimit():
-        assert isinstance(read_live(path), dict)
+        assert isinstance(read_live(path), LiveStatus)
         for read in (lambda message: read_request(message, 1000, "ada", print), read_answer):
             try:
                 message = MessageReader(max_files_bytes=1000).feed(content + b"\n")

@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 from virtual_time import SYNCHRONISED
 
+from plantimager.timelapse.channel.live import LiveStatus
 from plantimager.timelapse.cli.snapshot import RunningDaemon, StatusSnapshot
 from plantimager.timelapse.cli.status_view import status_lines
 from plantimager.timelapse.cli.terminal import Screen, Style
@@ -74,7 +75,7 @@ def example() -> StatusSnapshot:
         timelapse=timelapse,
         logbook=Logbook(saved_at=timelapse.records[119].finished_at, boots=2, outages=(OFF,), uncertain=(UNCERTAIN,)),
         saved_at=timelapse.records[119].finished_at,
-        daemon=RunningDaemon(pid=412, up_since=OFF[1], rig="standby", driver="grbl"),
+        daemon=RunningDaemon(pid=412, up_since=OFF[1], says=LiveStatus(rig="standby", driver="grbl")),
         evidence=SYNCHRONISED,
     )
 

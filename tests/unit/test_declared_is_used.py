@@ -12,6 +12,7 @@ import pytest
 from documents import TABLES
 from tree import TESTS, TREE
 
+from plantimager.timelapse.channel.live import LiveStatus
 from plantimager.timelapse.daemon.journal import Action
 from plantimager.timelapse.domain import events
 from plantimager.timelapse.drivers import DISTRIBUTION, ENTRY_POINT_GROUP
@@ -69,3 +70,12 @@ def test_every_sink_is_made():
     made = (TREE / "src/plantimager/timelapse/relay/sinks.py").read_text(encoding="utf-8")
     assert ours
     assert [name for name in ours if not re.search(rf"\b{name}\(", made)] == []
+
+
+def test_every_key_of_the_live_status_is_said_and_read():
+    """The daemon says each, and a command or the relay asks for it."""
+    said = re.search(r" LiveStatus\(\n(.*?)\n        \)", source(), re.DOTALL)
+    assert {*re.findall(r"^ {12}(\w+)=", said[1], re.MULTILINE)} == {*LiveStatus.__struct_fields__}
+    asked = {*re.findall(r"\b(?:live|says)\.(\w+)", source())}
+    assert "is_clock_trusted" in asked
+    assert {*LiveStatus.__struct_fields__} - asked - {"clock"} == set()

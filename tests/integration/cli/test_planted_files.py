@@ -46,15 +46,16 @@ with socket.socket(socket.AF_UNIX) as server:
 """
 STATUS_WITH_STALLED_DISK = """
 import ctypes, sys
-from plantimager.timelapse.cli import disk_outlook, main, status
+from plantimager.timelapse.cli import findings, main, status
+from plantimager.timelapse.settings import disk_plan
 CLONE_VM, CLONE_VFORK, SIGCHLD = 0x100, 0x4000, 17
 def hang(*arguments, **options):  # as a disk that doesn't answer: no signal is taken meanwhile but SIGKILL
     libc = ctypes.CDLL(None)
     stack = ctypes.create_string_buffer(1 << 16)
     top = ctypes.c_void_p((ctypes.addressof(stack) + (1 << 16)) & ~15)
     libc.clone(ctypes.cast(libc.sleep, ctypes.c_void_p), top, CLONE_VM | CLONE_VFORK | SIGCHLD, ctypes.c_void_p(600))
-status.find_set_aside = disk_outlook.dataset_bytes = hang
-status.ASIDE_SECONDS = disk_outlook.LOOK_SECONDS = 0.3
+status.find_set_aside = disk_plan.dataset_bytes = hang
+status.ASIDE_SECONDS = findings.LOOK_SECONDS = 0.3
 sys.exit(main.main(["status"]))
 """
 ASK_DAEMON = (

@@ -306,7 +306,7 @@ def test_picture_is_not_written_through_a_link_of_another_user(rigged: Place) ->
 def wait_for_manual_command(place: Place) -> None:
     """Wait until the live status says that a manual command runs."""
     with FileWatch(place.storage) as watch:
-        while read_live(place.store).get("rig") != "by hand":
+        while read_live(place.store).rig != "by hand":
             assert watch.wait(PATIENCE)
 
 

@@ -235,7 +235,7 @@ def file_calls(place: Place, directory: Path, command: list[str], until: str = "
     ):
         for line in run.stderr:
             if until and until in line.decode():
-                os.kill(read_live(place.store)["pid"], signal.SIGTERM)  # strace would not pass it on
+                os.kill(read_live(place.store).pid, signal.SIGTERM)  # strace would not pass it on
     assert run.returncode == 0
     return [line.partition(" ")[2].lstrip() for line in traced.read_text().splitlines()]  # strace pads short PIDs
 

@@ -87,11 +87,11 @@ def test_feed_moves_with_g1(rig, request_):
 
 
 def test_path_beyond_the_limits_moves_nothing(rig, request_):
-    """`check` names the point when the definition is read, and the scan of an unchecked configuration does so, too."""
+    """`check` names the position when the definition is read, and so does the scan of an unchecked configuration."""
     driver, board = rig(x=[0, 700])
     faults = [str(fault) for fault in driver.check(CONFIGURATION)]
-    assert faults == ["[ScanPath.kwargs] radius = 350: point 3 (x = 725 mm) leaves the gantry's 0-700 mm"]
-    with pytest.raises(ScanFailed, match=r"point 3 \(x = 725 mm\) leaves the gantry's 0-700 mm"):
+    assert faults == ["[ScanPath.kwargs] radius = 350: position 3 (x = 725 mm) leaves the gantry's 0-700 mm"]
+    with pytest.raises(ScanFailed, match=r"position 3 \(x = 725 mm\) leaves the gantry's 0-700 mm"):
         driver.scan(request_, RecordingMonitor())
     assert board.heard == []
 

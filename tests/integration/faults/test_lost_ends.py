@@ -13,7 +13,7 @@ import pytest
 from daemon_process import DAEMON, PATIENCE, NotifySocket, Place, statuses
 from tiny_scan import configuration, definition
 
-from plantimager.timelapse.channel.live import live_path, read_live
+from plantimager.timelapse.channel.live import LiveStatus, live_path, read_live
 
 
 def set_up(place: Place) -> None:
@@ -105,7 +105,7 @@ def test_directory_for_the_status_file_may_be_gone(place: Place) -> None:
     set_up(place)
     live_path(place.store).mkdir()
     place.run_until("timelapse_completed: tl: 3 taken")
-    assert read_live(place.store) == {}
+    assert read_live(place.store) == LiveStatus()
 
 
 @pytest.mark.system

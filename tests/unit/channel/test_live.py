@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 from virtual_time import START, SYNCHRONISED, VirtualClock
 
-from plantimager.timelapse.channel.live import LiveFile, last_seen, live_path, read_last_sign, read_live, read_live_of
+from plantimager.timelapse.channel.live import (
+    LiveFile,
+    LiveStatus,
+    ScanProgress,
+    last_seen,
+    live_path,
+    live_status_of,
+    read_last_sign,
+    read_live,
+    read_live_of,
+)
 from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.store.schema import Logbook
 
@@ -22,10 +33,10 @@ def test_daemon_that_was_killed_leaves_the_time_at_which_it_last_showed_somethin
     store = tmp_path / "store.json"
     live = LiveFile(store)
     assert live.before == LastSign()
-    live.show({"status": "waiting"}, AT)
-    live.show({"status": "waiting"}, AT + MINUTE)
+    live.show(LiveStatus(status="waiting"), AT)
+    live.show(LiveStatus(status="waiting"), AT + MINUTE)
     assert LiveFile(store).before == LastSign(AT)
-    live.show({"status": "scanning"}, AT + 2 * MINUTE)
+    live.show(LiveStatus(status="scanning"), AT + 2 * MINUTE)
     assert LiveFile(store).before == LastSign(AT + 2 * MINUTE)
 
 
@@ -33,10 +44,63 @@ def test_daemon_that_ended_by_itself_says_so(tmp_path):
     """Nothing else is left of its status."""
     store = tmp_path / "store.json"
     live = LiveFile(store)
-    live.show({"pid": 1, "status": "waiting"}, AT)
+    live.show(LiveStatus(pid=1, status="waiting"), AT)
     live.end(AT + MINUTE)
     assert read_last_sign(store) == LastSign(AT + MINUTE, has_ended=True)
-    assert "status" not in read_live(store)
+    assert read_live(store) == LiveStatus()
+
+
+WHOLE = LiveStatus(
+    pid=7,
+    status="scanning slot 3",
+    rig="scanning",
+    progress=ScanProgress(2, 36),
+    trouble="disk full",
+    degraded="disk full",
+    datasets="not mounted",
+    notes=("one", "two"),
+    clock="trusted",
+    driver="grbl",
+)
+FACTS = {
+    "pid": 7,
+    "status": "scanning slot 3",
+    "rig": "scanning",
+    "progress": {"done": 2, "total": 36},
+    "trouble": "disk full",
+    "degraded": "disk full",
+    "datasets": "not mounted",
+    "notes": ["one", "two"],
+    "clock": "trusted",
+    "driver": "grbl",
+}
+"""The same in the file, where daemon, commands and relay of other versions read it."""
+
+
+def test_file_has_every_key_under_the_name_that_other_versions_read(tmp_path):
+    """What there isn't is null, and the time is the file's own."""
+    store = tmp_path / "store.json"
+    live = LiveFile(store)
+    live.show(WHOLE, AT)
+    assert json.loads(live_path(store).read_text()) == {**FACTS, "at": "2026-06-22T08:00:00+00:00"}
+    assert read_live(store) == WHOLE
+    live.show(LiveStatus(), AT)
+    assert json.loads(live_path(store).read_text()).keys() == {*FACTS, "at"}
+
+
+@pytest.mark.parametrize("key", FACTS)
+def test_daemon_of_another_version_is_understood_as_far_as_it_goes(key):
+    """It says more, or lacks a key, or says one in another way: the others count."""
+    without = replace(WHOLE, **{key: getattr(LiveStatus(), key)})
+    assert live_status_of({**FACTS, "mood": "good"}) == WHOLE
+    assert live_status_of({name: fact for name, fact in FACTS.items() if name != key}) == without
+    assert live_status_of({**FACTS, key: [{"since": 3}]}) == without
+
+
+def test_texts_of_a_status_are_on_one_line():
+    """They are shown on a terminal, and anybody may have written the file."""
+    status = live_status_of({"status": "a\nb", "notes": ["c\x1b[2J\nd"]})
+    assert (status.status, status.notes) == ("a b", ("c [2J d",))
 
 
 def test_a_disk_that_takes_no_write_leaves_the_status_beside_the_control_socket(tmp_path):
@@ -44,22 +108,22 @@ def test_a_disk_that_takes_no_write_leaves_the_status_beside_the_control_socket(
     store, control = tmp_path / "store.json", tmp_path / "run" / "control"
     control.parent.mkdir()
     live = LiveFile(store, control)
-    live.show({"pid": 7, "degraded": None}, AT)
+    live.show(LiveStatus(pid=7), AT)
     fresh = live_path(store).with_name(f"{live_path(store).name}.new")
     fresh.mkdir()
-    live.show({"pid": 7, "degraded": "disk full"}, AT + MINUTE)
-    assert read_live_of(7, store, control)["degraded"] == "disk full"
-    assert read_live_of(8, store, control) == {}
+    live.show(LiveStatus(pid=7, degraded="disk full"), AT + MINUTE)
+    assert read_live_of(7, store, control).degraded == "disk full"
+    assert read_live_of(8, store, control) is None
     fresh.rmdir()
-    live.show({"pid": 7, "degraded": None}, AT + 2 * MINUTE)
-    assert read_live_of(7, store, control)["degraded"] is None
+    live.show(LiveStatus(pid=7), AT + 2 * MINUTE)
+    assert read_live_of(7, store, control) == LiveStatus(pid=7)
     assert [*control.parent.iterdir()] == []
 
 
 def test_daemon_that_could_not_start_leaves_the_sign_of_the_one_before(tmp_path):
     """It has kept no schedule."""
     store = tmp_path / "store.json"
-    LiveFile(store).show({"status": "waiting"}, AT)
+    LiveFile(store).show(LiveStatus(status="waiting"), AT)
     LiveFile(store).end(AT + MINUTE)
     assert read_last_sign(store) == LastSign(AT)
 

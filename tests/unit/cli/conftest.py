@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from virtual_time import SYNCHRONISED
 from zones import EUROPE, host_zone
 
+from plantimager.timelapse.channel.live import LiveStatus, ScanProgress
 from plantimager.timelapse.cli.snapshot import RunningDaemon, StatusSnapshot
 from plantimager.timelapse.cli.terminal import Screen
 from plantimager.timelapse.domain.states import Reason, TimeLapseMode, TimeLapseState
@@ -119,7 +120,9 @@ def snapshot(half_way):
         timelapse=half_way,
         logbook=Logbook(saved_at=now - timedelta(seconds=3), boots=3, outages=(off,)),
         saved_at=now - timedelta(seconds=3),
-        daemon=RunningDaemon(pid=1234, up_since=now - timedelta(minutes=70), rig="standby", driver="command"),
+        daemon=RunningDaemon(
+            pid=1234, up_since=now - timedelta(minutes=70), says=LiveStatus(rig="standby", driver="command")
+        ),
         evidence=SYNCHRONISED,
     )
 
@@ -129,5 +132,5 @@ def scanning(snapshot):
     """Return a snapshot of the same rig at 16:32, in the middle of slot 17."""
     now = FIRST + timedelta(hours=8, minutes=32)
     timelapse = snapshot.timelapse.begin(FIRST + HALF_AN_HOUR * 17, "boot")
-    daemon = replace(snapshot.daemon, rig="scanning", progress=(17, 36))
+    daemon = replace(snapshot.daemon, says=LiveStatus(rig="scanning", driver="command", progress=ScanProgress(17, 36)))
     return replace(snapshot, at=now, timelapse=timelapse, daemon=daemon)

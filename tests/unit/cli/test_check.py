@@ -10,7 +10,7 @@ import pytest
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.cli import check as check_module
-from plantimager.timelapse.cli import disk_outlook, findings
+from plantimager.timelapse.cli import findings
 from plantimager.timelapse.cli.check import is_configuration, run_check, storage_notes
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.cli.session import Scope, Session
@@ -281,7 +281,7 @@ def test_datasets_of_a_timelapse_that_was_started_here_are_its_own(check, tmp_pa
 
 def test_datasets_directory_that_does_not_answer_costs_no_check(check, monkeypatch):
     """It may be another computer's."""
-    monkeypatch.setattr(disk_outlook, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(findings, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(findings, "describe_existing", lambda *_: str(signal.pause()))
     code, report = check({"timelapse.toml": SOUND})
     assert code == 0

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from plantimager.timelapse.cli.disk_outlook import estimate_bytes, outlook_of_timelapse
+from plantimager.timelapse.cli.findings import estimate_bytes, outlook_of_timelapse
 from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.disk_forecast import Retention
 from plantimager.timelapse.domain.states import TimeLapseMode, TimeLapseState

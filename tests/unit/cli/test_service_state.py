@@ -18,7 +18,7 @@ from plantimager.timelapse.cli.service_state import ServiceState, describe_absen
 from plantimager.timelapse.cli.session import Scope, Session, session_places
 from plantimager.timelapse.cli.status_view import service_lines
 from plantimager.timelapse.cli.terminal import Screen
-from plantimager.timelapse.cli.unit_failure import EXIT_NAMES
+from plantimager.timelapse.cli.unit_facts import EXIT_NAMES
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE
 
 UNIT = "plant-imager-timelapsed"

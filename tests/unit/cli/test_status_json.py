@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
+from plantimager.timelapse.channel.live import LiveStatus
 from plantimager.timelapse.cli import status, status_json
-from plantimager.timelapse.cli.snapshot import StatusSnapshot, daemon_of
+from plantimager.timelapse.cli.snapshot import RunningDaemon, StatusSnapshot
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import snapshot_as_json
 from plantimager.timelapse.domain.pausing import begin_pause
@@ -29,7 +30,7 @@ def keys_of(value):
 
 def test_store_that_can_not_be_written_is_told_from_other_troubles(snapshot):
     """Whoever waits for a gap must not end such a daemon: only it knows the last slots."""
-    daemon = daemon_of({"degraded": "no space left on device"}, 7, None)
+    daemon = RunningDaemon(pid=7, says=LiveStatus(degraded="no space left on device"))
     facts = snapshot_as_json(replace(snapshot, daemon=daemon), 0)
     assert facts["daemon"]["degraded"] == "no space left on device"
 

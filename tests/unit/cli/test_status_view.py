@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from plantimager.timelapse.channel.live import LiveStatus
 from plantimager.timelapse.cli.service_state import ServiceState
 from plantimager.timelapse.cli.snapshot import RunningDaemon, StatusSnapshot
 from plantimager.timelapse.cli.status_view import MAX_ASIDE, status_lines
@@ -60,7 +61,7 @@ def test_running_scan_shows_how_far_it_is(scanning, screen):
 def test_simulated_rig_is_marked(snapshot, screen):
     """A person must see at once that the pictures show no real plant."""
     assert "rig: standby\n" in text(snapshot, screen())
-    simulated = replace(snapshot, daemon=replace(snapshot.daemon, driver="simulated"))
+    simulated = replace(snapshot, daemon=replace(snapshot.daemon, says=LiveStatus(rig="standby", driver="simulated")))
     assert "rig: standby (simulated)\n" in text(simulated, screen())
 
 
@@ -139,11 +140,11 @@ def test_rig_that_is_not_ready_is_trouble(snapshot, screen):
 def test_degraded_store_backup_and_untrusted_clock_are_trouble(snapshot, screen):
     """A store that can't be written, a store read from its backup, a clock that isn't trusted."""
     line = "DEGRADED: store can't be written (No space left on device), scans go on"
-    daemon = replace(snapshot.daemon, trouble="No space left on device", status=line)
+    daemon = replace(snapshot.daemon, says=LiveStatus(trouble="No space left on device", status=line))
     shown = text(replace(snapshot, daemon=daemon, backup_because="store.json: empty"), screen())
     assert "trouble: store.json: empty; shown is its backup, one save older\n" in shown
     assert f"trouble: {line}\n" in shown
-    early = replace(snapshot, daemon=replace(snapshot.daemon, clock_trusted=False))
+    early = replace(snapshot, daemon=replace(snapshot.daemon, says=LiveStatus(clock="not trusted")))
     assert "trouble: clock not trusted yet, nothing is decided\n" in text(early, screen())
     assert "clock: not trusted yet." in text(early, screen())
 
@@ -265,7 +266,9 @@ def test_no_line_is_wider_than_the_terminal_whatever_it_holds(
 ):
     """Whatever a name, an error or a note holds, and from 40 columns on: a longer line would be cut off."""
     timelapse = half_way_at(name, error, n_slots, years)
-    daemon = RunningDaemon(pid=1, up_since=timelapse.schedule_times[0], driver="simulated", notes=(error * 4,))
+    daemon = RunningDaemon(
+        pid=1, up_since=timelapse.schedule_times[0], says=LiveStatus(driver="simulated", notes=(error * 4,))
+    )
     snapshot = snapshot_of(timelapse, daemon=daemon, aside=(SetAside(Path("/srv") / name.replace("/", ""), error),))
     lines = status_lines(snapshot, screen_of(columns=width, colour=colour), 10)
     shown = replace(

@@ -9,7 +9,7 @@ from virtual_time import VirtualClock
 from plantimager.timelapse.channel import ledger
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.cli import verify
-from plantimager.timelapse.cli.archive_source import FilesRefused
+from plantimager.timelapse.cli.daemon_request import ServiceRefused
 from plantimager.timelapse.cli.session import Scope, Session
 from plantimager.timelapse.settings.places import Places
 
@@ -31,7 +31,7 @@ def listed(monkeypatch):
     def answer(_session, _command, body, _within=None):
         file = body["file"]
         if file == "archive/._b":
-            raise FilesRefused("name: write that of a timelapse in the archive")
+            raise ServiceRefused("name: write that of a timelapse in the archive")
         return Answer(accepted=True, message="", details={"subject": file, "words": "sound", "damage": False})
 
     monkeypatch.setattr(verify, "ask_files", answer)

@@ -30,7 +30,7 @@ def test_slot_waits_for_a_directory_that_can_be_written(rig, tmp_path):
     shown = []
 
     def show(life):
-        shown.append(read_live(life.world.places.store)["trouble"])
+        shown.append(read_live(life.world.places.store).trouble)
 
     world.live((HOUR / 2, show), (HOUR + MINUTE, lambda _: disk.unlink()), (HOUR + 5 * MINUTE, show))
     why = f"{disk}/scans: datasets can't be put there: Not a directory"
@@ -50,7 +50,7 @@ def test_datasets_disk_that_disappears_is_logged_once_each_time_before_a_slot(ri
     world.define(every=HOUR, n=4, warmup=MINUTE)
 
     def show(life):
-        shown.append(read_live(life.world.places.store)["trouble"])
+        shown.append(read_live(life.world.places.store).trouble)
 
     world.live(
         (HOUR / 2, show),
@@ -110,7 +110,7 @@ def test_disk_that_is_not_mounted_is_not_written_under(rig, disks):
     disks.mount()
 
     def show(life):
-        shown.append(read_live(life.world.places.store)["trouble"])
+        shown.append(read_live(life.world.places.store).trouble)
 
     world.live(
         (25 * MINUTE, show),
@@ -780,7 +780,7 @@ def test_scan_that_is_found_in_an_earlier_directory_ends_no_trouble_of_another_o
     world.configure(datasets=second)
 
     def show(life):
-        shown.append((life.timelapse.unsettled, "Not a directory" in f"{read_live(world.places.store)['trouble']}"))
+        shown.append((life.timelapse.unsettled, "Not a directory" in f"{read_live(world.places.store).trouble}"))
 
     world.live(
         (10 * MINUTE, show),

@@ -186,7 +186,7 @@ def test_definition_that_comes_after_the_end_waits_for_a_reload(rig):
 
 def definition_notes(life):
     """Return what the live status says of definitions."""
-    return [note for note in read_live(life.world.places.store)["notes"] if note.startswith("definition ")]
+    return [note for note in read_live(life.world.places.store).notes if note.startswith("definition ")]
 
 
 def test_definition_that_is_refused_stands_in_the_status_until_one_begins(rig):

@@ -505,7 +505,7 @@ def test_status_says_that_the_clock_is_trusted_as_soon_as_it_is(rig, monkeypatch
     seen = []
 
     def recover(*_):
-        seen.append((world.lives[-1].notices.statuses[-1], read_live(world.places.store)["clock"]))
+        seen.append((world.lives[-1].notices.statuses[-1], read_live(world.places.store).clock))
 
     monkeypatch.setattr(ScriptedDriver, "recover", recover)
     world.live(off=MINUTE, boot=Boot(wrong_by=-10 * DAY, evidence=UNSYNCHRONISED, ntp_after=40 * SECOND))
@@ -648,7 +648,7 @@ def test_store_that_does_not_say_how_it_is_scanned_is_told_with_what_scans_it(ri
     foreign_store(world, configuration)
     world.configure(scan=table)
     seen = []
-    world.live((MINUTE, lambda life: seen.extend(read_live(life.world.places.store)["notes"])))
+    world.live((MINUTE, lambda life: seen.extend(read_live(life.world.places.store).notes)))
     warned = [line for line in world.journal if line.action == "scan_assumed"]
     assert [line.sentence.startswith(f"tl: {words}") for line, words in zip(warned, said, strict=True)] == [True] * len(
         said

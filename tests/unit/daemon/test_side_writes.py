@@ -8,7 +8,7 @@ import threading
 import pytest
 from virtual_time import START
 
-from plantimager.timelapse.channel.live import LiveFile, read_live
+from plantimager.timelapse.channel.live import LiveFile, LiveStatus, read_live
 from plantimager.timelapse.daemon.side_writes import SideLive, SideNotifier, SideThread
 
 PATIENCE = 60.0
@@ -35,19 +35,19 @@ def disk(side):
     disk.goes_on.set()
 
 
-def test_newest_view_alone_is_written_when_the_disk_goes_on(tmp_path, side, disk):
-    """The loop goes on meanwhile; a view that is out of date is of no use."""
+def test_newest_status_alone_is_written_when_the_disk_goes_on(tmp_path, side, disk):
+    """The loop goes on meanwhile; one that is out of date is of no use."""
     store = tmp_path / "store.json"
     shown, live = [], LiveFile(store)
-    live.show = lambda view, at: (shown.append(view), LiveFile.show(live, view, at))
+    live.show = lambda status, at: (shown.append(status), LiveFile.show(live, status, at))
     seen = SideLive(live, side)
     for number in range(5):
-        seen.show({"status": number}, START)
+        seen.show(LiveStatus(pid=number), START)
     assert shown == []
     disk.goes_on.set()
     side.finish()
-    assert shown == [{"status": 4}]
-    assert read_live(store)["status"] == 4
+    assert shown == [LiveStatus(pid=4)]
+    assert read_live(store).pid == 4
 
 
 def test_end_of_a_reload_comes_last_though_the_service_manager_is_slow(tmp_path, side, monkeypatch):

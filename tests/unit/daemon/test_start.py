@@ -170,7 +170,7 @@ def test_store_whose_lock_counts_on_this_machine_alone_is_told_at_each_start_and
     monkeypatch.setattr(file_system, "MOUNTS", mounts)
     world, seen = rig(), []
     world.define(every=HOUR, n=1)
-    world.live((MINUTE, lambda life: seen.extend(read_live(life.world.places.store)["notes"])), (2 * MINUTE, Life.stop))
+    world.live((MINUTE, lambda life: seen.extend(read_live(life.world.places.store).notes)), (2 * MINUTE, Life.stop))
     note = (
         "/ is mounted with nolock: a daemon of another machine could write the same store at the same time; "
         "mount it with locks (NFS: vers=4.2), or put the storage directory on a disk of this machine"
@@ -185,11 +185,11 @@ def test_storage_in_memory_is_told_at_each_start_and_in_the_status(rig, tmp_path
     monkeypatch.setattr(file_system, "MOUNTS", mounts)
     world, seen = rig(), []
     world.define(every=HOUR, n=2)
-    world.live((MINUTE, lambda life: seen.append(read_live(life.world.places.store)["notes"])), (2 * MINUTE, Life.stop))
+    world.live((MINUTE, lambda life: seen.append(read_live(life.world.places.store).notes)), (2 * MINUTE, Life.stop))
     world.live()
     note = "/ is an overlay whose changes are in memory: store and datasets will not outlive a power cut or a restart"
     assert world.said("storage_not_lasting") == [note, note]
-    assert seen == [[note]]
+    assert seen == [(note,)]
 
 
 def test_altered_store_whose_file_has_a_time_beyond_all_dates_is_resumed(rig):

@@ -30,7 +30,7 @@ def test_circle_goes_around_its_centre_and_faces_it():
 
 
 def test_circle_agrees_with_that_of_the_communitys_controller():
-    """The first points are those around (200, 200) that its documentation prints."""
+    """The first positions are those around (200, 200) that its documentation prints."""
     points = poses_of("Circle", {"center_x": 200, "center_y": 200, "radius": 50, "n_points": 9})
     assert rounded(points)[:3] == [
         (150, 200, 0, 0, 0), (161.698, 167.861, 0, 40, 0), (191.318, 150.760, 0, 80, 0),
@@ -53,7 +53,7 @@ def test_cylinder_is_circles_at_evenly_spaced_heights():
 
 
 def test_line_includes_both_ends():
-    """Its points are evenly spaced."""
+    """Its positions are evenly spaced."""
     assert rounded(poses_of("Line", LINE)) == [(0, 0, 0, 90, 0), (50, 25, 5, 90, 0), (100, 50, 10, 90, 0)]
 
 
@@ -67,7 +67,7 @@ def test_custom_path_has_the_poses_of_its_waypoints():
 
 
 def test_calibration_path_adds_a_line_along_each_axis():
-    """The lines lead from the path's first point to half of its farthest x, and to its farthest y."""
+    """The lines lead from the path's first position to half of its farthest x, and to its farthest y."""
     circle = {"center_x": 200, "center_y": 200, "radius": 50, "n_points": 4}
     poses = poses_of("CalibrationPath", {"path": {"class_name": "Circle", "kwargs": circle}, "n_points_line": 3})
     assert rounded(poses[4:]) == [
@@ -89,7 +89,7 @@ def test_calibration_path_2_follows_left_side_top_and_diagonal_then_pans():
 
 @given(st.integers(1, 400), st.floats(1, 1000), st.lists(st.floats(-90, 90), min_size=1, max_size=3))
 def test_every_point_of_a_circle_is_on_it_and_faces_its_centre(n_points, radius, tilt):
-    """The camera looks along its pan: from the point, ``radius`` ahead is the centre."""
+    """The camera looks along its pan: from the position, ``radius`` ahead is the centre."""
     poses = poses_of("Circle", CIRCLE | {"n_points": n_points, "radius": radius, "tilt": tilt})
     assert len(poses) == n_points * len(tilt)
     for pose in poses:
@@ -144,7 +144,7 @@ def test_faults_of_the_table_are_reported_with_its_name(table, messages):
         ("Circle", CIRCLE | {"tilt": [0, "up"]}, 'tilt = [0, "up"]: write a number'),
         ("Circle", CIRCLE | {"n_points": 36.5}, "n_points = 36.5: write a whole number from 1 to 10000"),
         ("Circle", CIRCLE | {"n_points": 10**9}, "n_points = 1000000000: out of range"),
-        ("Circle", CIRCLE | {"n_points": 6000, "tilt": [0, 1]}, "[ScanPath.kwargs]: more than 10000 points"),
+        ("Circle", CIRCLE | {"n_points": 6000, "tilt": [0, 1]}, "[ScanPath.kwargs]: more than 10000 positions"),
         ("Circle", CIRCLE | {"centre_x": 3}, "[ScanPath.kwargs] centre_x: unknown key; did you mean center_x?"),
         ("Cylinder", CIRCLE | {"z_range": 3}, "z_range = 3: write two heights"),
         ("Cylinder", CIRCLE | {"z_range": [9, 3]}, "z_range = [9, 3]: write the lower height first"),
@@ -173,7 +173,7 @@ def test_faults_of_the_table_are_reported_with_its_name(table, messages):
                 "path": {"class_name": "CustomPath", "kwargs": {"waypoints": [[1]], "scheme": ["x"]}},
                 "n_points_line": 5,
             },
-            "its points leave out x or y",
+            "its positions leave out x or y",
         ),
         ("CalibrationPath2", CALIBRATION_2 | {"n_points_line": 3}, "n_points_line = 3: out of range"),
     ],

@@ -25,7 +25,7 @@ def test_farthest_point_beyond_the_limits_is_named():
     """The sentence has its number, counted from 1, its axis and the limits."""
     outside = find_out_of_reach(poses_of("Circle", CIRCLE | {"radius": 450, "n_points": 4}), GANTRY)
     assert outside == OutOfReach(3, "x", 825, (0, 740))
-    assert str(outside) == "point 3 (x = 825 mm) leaves the gantry's 0-740 mm"
+    assert str(outside) == "position 3 (x = 825 mm) leaves the gantry's 0-740 mm"
 
 
 def test_axis_that_is_left_out_or_has_no_limits_is_within_reach():
@@ -33,7 +33,7 @@ def test_axis_that_is_left_out_or_has_no_limits_is_within_reach():
     assert find_out_of_reach([Pose(pan=5000), Pose(x=3)], GANTRY) is None
     assert (
         str(find_out_of_reach([HOME, Pose(pan=400)], {"pan": (0, 352)}))
-        == "point 2 (pan = 400°) leaves the gantry's 0-352°"
+        == "position 2 (pan = 400°) leaves the gantry's 0-352°"
     )
 
 
@@ -41,11 +41,11 @@ def test_path_beyond_the_limits_is_a_fault_of_the_configuration():
     """It is reported when the definition is taken up, before anything moves."""
     table = {"class_name": "Circle", "kwargs": CIRCLE | {"radius": 450, "n_points": 4}}
     assert [str(fault) for fault in check_reach({"ScanPath": table}, GANTRY)] == [
-        "[ScanPath.kwargs] radius = 450: point 3 (x = 825 mm) leaves the gantry's 0-740 mm"
+        "[ScanPath.kwargs] radius = 450: position 3 (x = 825 mm) leaves the gantry's 0-740 mm"
     ]
     line = {"class_name": "Line", "kwargs": LINE | {"x_1": 900}}
     assert [str(fault) for fault in check_reach({"ScanPath": line}, GANTRY)] == [
-        "[ScanPath.kwargs]: point 3 (x = 900 mm) leaves the gantry's 0-740 mm"
+        "[ScanPath.kwargs]: position 3 (x = 900 mm) leaves the gantry's 0-740 mm"
     ]
 
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from plantimager.timelapse.systemd.log_thread import MAX_LINES, LogThread
+from plantimager.timelapse.systemd.journal_lines import MAX_LINES, LogThread
 
 PATIENCE = 60.0
 
@@ -62,7 +62,7 @@ def test_nobody_waits_for_an_end_that_takes_nothing_and_what_was_dropped_is_coun
 
 def test_flush_at_the_end_has_a_limit(monkeypatch):
     """A process whose lines nobody takes ends all the same."""
-    monkeypatch.setattr("plantimager.timelapse.systemd.log_thread.FLUSH_TIMEOUT", 0.01)
+    monkeypatch.setattr("plantimager.timelapse.systemd.journal_lines.FLUSH_TIMEOUT", 0.01)
     gate, handler = blocked()
     handler.flush()
     assert gate.lines == []

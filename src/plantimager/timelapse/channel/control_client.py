@@ -96,12 +96,7 @@ class Connection:
     ) -> Answer:
         """Send a request, and return its answer. The time for all of it starts again whenever it ``is_in_progress``.
 
-        Raises
-        ------
-        ServerSilent, ServerEnded
-            There is no answer.
-        MessageFaulty
-            It can't be understood.
+        Raises `ServerSilent` or `ServerEnded` where there is no answer, `MessageFaulty` where it can't be understood.
         """
         n_waited = 0
         self._socket.settimeout(self._timeout)
@@ -164,14 +159,7 @@ def connect(
     A socket counts only where its directory and the process behind it belong to one of the ``trusted`` users: what is
     asked may be confidential, and root must not believe what another user's process says.
 
-    Raises
-    ------
-    NotAllowed
-        There is one, but not for this user.
-    NotTheService
-        It is another user's.
-    OSError
-        The kernel refuses the connection.
+    Raises `NotAllowed`, `NotTheService`, and `OSError` where the kernel refuses the connection.
     """
     seconds = SILENCE_SECONDS if timeout is None else timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as end:

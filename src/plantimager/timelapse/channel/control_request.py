@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from plantimager.timelapse.channel.message import PROTOCOL_VERSION, ControlMessage, MessageFaulty, encode_message
 from plantimager.timelapse.support.errors import with_hint
@@ -36,8 +37,7 @@ class Answer(Struct, frozen=True):
 
     def encode(self) -> list[bytes]:
         """Return the pieces of the message."""
-        line = {name: getattr(self, name) for name in self.__struct_fields__ if name != "files"}
-        return encode_message({**line, "message": printable(self.message)}, self.files)
+        return encode_message({**asdict(self), "message": printable(self.message)}, self.files)
 
 
 def read_answer(message: ControlMessage) -> Answer:

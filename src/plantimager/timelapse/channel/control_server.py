@@ -68,10 +68,7 @@ class ControlServer:
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
-        """Make the socket, in place of one that an earlier daemon has left, and begin to serve.
-
-        Raises `OSError` where it can't be made.
-        """
+        """Make the socket, in place of one that an earlier daemon has left, and serve; raise `OSError` without it."""
         make_private_directory(self.path.parent)
         listener = _listen(self.path, self._access.mode)
         for end in (listener, *self._woken):

@@ -2,9 +2,8 @@
 
 A line is a JSON object, a tab, and its CRC-32. It is synced before it counts. The last line, where a power cut tore it,
 is left out. A line that the disk damaged may have taken back any line before it: what those claim is not believed, and
-the datasets are compared again with what the target has. `Ledger` is used by the relay's
-sinks, which record, and by its control thread, which has it forget; a lock of the file keeps them apart.
-A file that can't be read or written is an `OSError`.
+the datasets are compared again with what the target has. The relay's sinks record, its control thread has it forget; a
+lock of the file keeps them apart. A file that can't be read or written is an `OSError`.
 """
 
 from __future__ import annotations

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
+from msgspec.structs import fields
 
 from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.support.clock import boot_time
 from plantimager.timelapse.support.durable import read_regular, replace_file
 from plantimager.timelapse.support.json_text import dumps, loads
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from plantimager.timelapse.store.schema import Logbook
@@ -26,6 +31,63 @@ SCANNING: Final = "scanning"
 """The word for the rig while a scan runs."""
 MAX_LIVE_BYTES: Final = 100_000
 """A larger file is ignored."""
+SEEN, MARK = "seen", "mark"
+"""The keys by which a request for the status names the store that was seen, and an answer its own."""
+
+
+class ScanProgress(Struct, frozen=True):
+    """The steps of the running scan."""
+
+    done: int
+    total: Annotated[int, Meta(gt=0)]
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.total}"
+
+
+class LiveStatus(Struct, frozen=True, kw_only=True):
+    """What a daemon says of itself: the keys of its file, and of its answer to a request for its status.
+
+    ``None`` is what it doesn't say, and what there isn't.
+    """
+
+    pid: int | None = None
+    status: str | None = None
+    """Its line for ``systemctl status``."""
+    rig: str | None = None
+    """`SCANNING`, ``preparing``, ``warm``, ``standby``, ``by hand`` or ``unknown``."""
+    progress: ScanProgress | None = None
+    """That of the running scan, from its first sign on."""
+    trouble: str | None = None
+    """The first of the troubles: of the store, the start, the timelapse, the datasets."""
+    degraded: str | None = None
+    """Why the store can't be written."""
+    datasets: str | None = None
+    """Why datasets can't be put into their directory."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the storage and of the store, and may want to change."""
+    clock: Literal["trusted", "not trusted"] | None = None
+    driver: str | None = None
+
+    @property
+    def is_clock_trusted(self) -> bool:
+        """Whether the daemon decides by the clock; it does where it says nothing of that."""
+        return self.clock != "not trusted"
+
+
+def live_status_of(facts: Mapping[str, Any]) -> LiveStatus:
+    """Return the status that a file or an answer holds, its texts on one line each.
+
+    A daemon of another version may say more or less, or otherwise: each key is read by itself, and one that can't be
+    read counts as not said.
+    """
+    said: dict[str, Any] = {}
+    for key in fields(LiveStatus):
+        with contextlib.suppress(KeyError, ValidationError):
+            value = convert(facts[key.name], key.type)
+            value = tuple(map(one_line, value)) if isinstance(value, tuple) else value
+            said[key.name] = one_line(value) if isinstance(value, str) else value
+    return LiveStatus(**said)
 
 
 def live_path(store: Path) -> Path:
@@ -48,13 +110,13 @@ class LiveFile:
         self._fresh = self.path.with_name(f"{self.path.name}.new")
         self.before = read_last_sign(store)
         """That of the daemon before this one."""
-        self._written: dict[str, Any] | None = None
+        self._written: LiveStatus | None = None
 
-    def show(self, view: dict[str, Any], at: datetime) -> None:
-        """Write ``view`` if it differs from the last one. No disk error is raised: no schedule depends on this."""
-        if view != self._written:
-            self._written = view
-            self._write({**view, "at": at.isoformat()})
+    def show(self, status: LiveStatus, at: datetime) -> None:
+        """Write ``status`` if it differs from the last one. No disk error is raised: no schedule depends on this."""
+        if status != self._written:
+            self._written = status
+            self._write({**to_builtins(status), "at": at.isoformat()})
 
     def end(self, at: datetime) -> None:
         """Leave nothing but the time, at the daemon's own end."""
@@ -63,8 +125,8 @@ class LiveFile:
         with contextlib.suppress(OSError):
             self._fresh.unlink(missing_ok=True)  # where it couldn't be written
 
-    def _write(self, view: dict[str, Any]) -> None:
-        content = dumps(view)
+    def _write(self, facts: dict[str, Any]) -> None:
+        content = dumps(facts)
         try:
             self._fresh.write_bytes(content)
             self._fresh.replace(self.path)
@@ -76,31 +138,31 @@ class LiveFile:
                     replace_file(self._spare, content)
 
 
-def read_live(store: Path) -> dict[str, Any]:
-    """Return the live status of a daemon; empty where there is none."""
-    return _read_view(live_path(store))
+def read_live(store: Path) -> LiveStatus:
+    """Return the live status of a daemon, which says nothing where there is none."""
+    return live_status_of(_read_facts(live_path(store)))
 
 
-def read_live_of(pid: int, store: Path, control: Path) -> dict[str, Any]:
-    """Return the live status of a running daemon, wherever it could write it; empty where it has written none."""
-    found = map(_read_view, (_spare_path(control), live_path(store)))
-    return next((view for view in found if view.get("pid") == pid), {})
+def read_live_of(pid: int, store: Path, control: Path) -> LiveStatus | None:
+    """Return the live status of a running daemon, wherever it could write it; ``None`` where it has written none."""
+    found = (live_status_of(_read_facts(path)) for path in (_spare_path(control), live_path(store)))
+    return next((status for status in found if status.pid == pid), None)
 
 
-def _read_view(path: Path) -> dict[str, Any]:
+def _read_facts(path: Path) -> dict[str, Any]:
     try:
-        view = loads(read_regular(path, MAX_LIVE_BYTES))
+        facts = loads(read_regular(path, MAX_LIVE_BYTES))
     except (OSError, ValueError):
         return {}
-    return view if isinstance(view, dict) else {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def read_last_sign(store: Path) -> LastSign:
     """Return the last sign of life of a store's daemon."""
-    view = read_live(store)
+    facts = _read_facts(live_path(store))
     try:
-        at = datetime.fromisoformat(view["at"])
-        return LastSign(at.astimezone(UTC) if at.tzinfo is not None else None, view.get("has_ended") is True)
+        at = datetime.fromisoformat(facts["at"])
+        return LastSign(at.astimezone(UTC) if at.tzinfo is not None else None, facts.get("has_ended") is True)
     except (KeyError, TypeError, ValueError, OverflowError):
         return LastSign()
 

@@ -29,17 +29,7 @@ class InstanceLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock and write our PID into it.
-
-        Raises
-        ------
-        AlreadyRunning
-            Another process has it.
-        LocksMissing
-            The file system has no locks.
-        OSError
-            The file can't be made.
-        """
+        """Take the lock and write our PID into it; raise `AlreadyRunning`, `LocksMissing`, or `OSError` of the file."""
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

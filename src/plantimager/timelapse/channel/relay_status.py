@@ -1,4 +1,7 @@
-"""The status of the relay: a small file in its state directory, with what each of its targets has and waits for."""
+"""The status of the relay: a small file in its state directory, with what each of its targets has and waits for.
+
+Its sentences are those of ``timelapsectl``: the relay says them, or the files do.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.doubt import Doubt, describe_doubts
-from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger
+from plantimager.timelapse.channel.ledger import REMOVED_LEDGER, Ledger, Outcome
 from plantimager.timelapse.channel.lock import running_daemon
 from plantimager.timelapse.channel.moment import Moment, WithMoments
 from plantimager.timelapse.datasets.disk_space import format_bytes
@@ -20,12 +23,14 @@ from plantimager.timelapse.support.durable import read_regular, replace_file
 from plantimager.timelapse.support.text import format_count, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
 MAX_STATUS_BYTES: Final = 100_000
 MAX_TRIAL_SECONDS: Final = 86_400
+MAX_SHOWN: Final = 10
+"""Datasets of a target that are listed."""
 
 
 class TargetStatus(WithMoments, frozen=True, kw_only=True, omit_defaults=True):
@@ -155,6 +160,28 @@ def describe_removed(directory: Path) -> Iterator[str]:
         yield one_line(
             f"{format_count(len(entries), 'dataset')} removed here after delivery, {size}, the last on {last}"
         )
+
+
+def describe_targets(
+    directory: Path, ledgers: Mapping[str, Ledger], status: RelayStatus | None, now: datetime
+) -> Iterator[str]:
+    """Yield how far each target is, a line for each dataset that it has not, and what was removed here.
+
+    Raises `OSError` where a ledger in the relay's state ``directory`` can't be read.
+    """
+    known = {target.name: target for target in status.targets} if status is not None else {}
+    for name, ledger in ledgers.items():
+        ledger.refresh()
+        delivered = [entry for entry in ledger.entries.values() if entry.outcome is Outcome.DELIVERED]
+        size = f", {format_bytes(sum(entry.size for entry in delivered))}" if delivered else ""
+        told = known[name].describe(now) if name in known else f"{len(delivered)} delivered ({name})"
+        yield f"{told}{size}"
+        others = [entry for entry in ledger.entries.values() if entry.outcome is not Outcome.DELIVERED]
+        for entry in others[:MAX_SHOWN]:
+            yield f"  {one_line(f'{entry.outcome.value}: {entry.scan_id} {entry.why}')}"
+        if len(others) > MAX_SHOWN:
+            yield f"  and {len(others) - MAX_SHOWN} more"
+    yield from describe_removed(directory)
 
 
 def describe_status(status: RelayStatus, now: datetime, note: str = "") -> Iterator[str]:

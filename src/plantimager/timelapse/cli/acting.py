@@ -44,10 +44,7 @@ def acting_as_owner(directory: Path) -> Iterator[None]:
 
 
 def owned_stat(path: Path) -> os.stat_result:
-    """Return mode and owner of a path: of what a link of root's leads to, else of a link itself.
-
-    Raises `OSError` where nothing is there.
-    """
+    """Return mode and owner of a path: of what a link of root's leads to, else of a link itself; raise `OSError`."""
     found = path.lstat()
     return path.stat() if stat.S_ISLNK(found.st_mode) and found.st_uid == 0 else found
 

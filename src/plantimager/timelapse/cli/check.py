@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.control_client import JUDGEMENT_SECONDS, ServerNotThere
 from plantimager.timelapse.channel.control_request import MAX_REQUEST_BYTES
 from plantimager.timelapse.cli.daemon_request import ask_daemon
-from plantimager.timelapse.cli.disk_outlook import disk_line
-from plantimager.timelapse.cli.findings import EXAMINER, check_configuration, check_definition
+from plantimager.timelapse.cli.findings import EXAMINER, check_configuration, check_definition, disk_line
 from plantimager.timelapse.cli.log import describe_volatile_journal
 from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, relay_start_hint
 from plantimager.timelapse.cli.session import Scope

@@ -25,12 +25,7 @@ T = TypeVar("T")
 def look_in_child(look: Callable[[], T], seconds: float, owned: Path) -> T:
     """Return what a look returns, by a child that acts as the owner of a directory; it is killed after that time.
 
-    Raises
-    ------
-    TimeoutError
-        It takes longer.
-    OSError
-        It has failed, or no child can be made.
+    Raises `TimeoutError` then, and `OSError` where the look has failed or no child can be made.
     """
     reader, writer = Pipe(duplex=False)
     with reader:

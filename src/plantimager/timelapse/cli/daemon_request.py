@@ -33,6 +33,10 @@ _WITHDRAWN: Final = "withdrawn; should the daemon have begun with it before, tim
 _WAITING: Final = "no answer yet: the daemon may be waiting for its driver's check, or for a disk; Ctrl-C withdraws it"
 
 
+class ServiceRefused(TimelapsedError):
+    """Daemon or relay doesn't say or do what it is asked for."""
+
+
 class NotSaved(TimelapsedError):
     """The daemon goes on with what it has accepted, but that is not on disk yet."""
 
@@ -67,12 +71,7 @@ def ask_daemon(
 ) -> Answer:
     """Send the daemon a request, and return its answer. It has ``timeout`` seconds, else the usual time.
 
-    Raises
-    ------
-    ServerNotThere
-        No daemon runs.
-    TimelapsedError
-        As `connect` and `Connection.ask`.
+    Raises `ServerNotThere` where none runs, and as `connect` and `Connection.ask`.
     """
     with connect_daemon(session, timeout) as daemon:
         if daemon is None:
@@ -83,16 +82,7 @@ def ask_daemon(
 def request_change(session: Session, command: str, body: Mapping[str, Any], files: Sequence[bytes] = ()) -> int:
     """Ask for a change of the timelapse, show the answer, and return the exit code 0.
 
-    Raises
-    ------
-    DefinitionRefused
-        The daemon refuses.
-    NotSaved
-        The daemon has accepted it, but its store can't be written.
-    TimelapsedError
-        As `ask_daemon`.
-    KeyboardInterrupt
-        The person stopped waiting; the request is withdrawn.
+    Raises `DefinitionRefused`, `NotSaved`, and as `ask_daemon`. A person who stops waiting withdraws the request.
     """
     waits = chain(repeat(True, int(DECISION_SECONDS / SILENCE_SECONDS) - 1), repeat(False))
 

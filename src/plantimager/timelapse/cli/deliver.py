@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plantimager.timelapse.channel.delivery_report import describe_targets
 from plantimager.timelapse.channel.ledger import Ledger
-from plantimager.timelapse.channel.relay_status import read_relay_status
+from plantimager.timelapse.channel.relay_status import describe_targets, read_relay_status
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.relay_request import RelayNotThere, ask_relay, relay_start_hint
 from plantimager.timelapse.settings.config import read_config

@@ -101,7 +101,6 @@ def _measure_first_scan(daemon: DemoDaemon, home: Home, clock: Clock) -> timedel
 
 
 def _cut_power(daemon: DemoDaemon, home: Home, clock: Clock, screen: Screen) -> Cut:
-    """Kill the daemon in the middle of a scan."""
     cut = None
     while cut is None:
         daemon.wait_until(lambda: _find_scan(home, clock) is not None or _is_over(_read_demo(home, clock)))
@@ -181,11 +180,7 @@ def _narrate(screen: Screen, sentence: str) -> None:
 
 
 def find_false_claims(timelapse: TimeLapse | None, home: Home, cut: Cut) -> list[str]:
-    """Return a sentence for each claim that isn't true.
-
-    The claims: the timelapse is completed, every slot is taken and has all its pictures, and the attempt that the power
-    cut hit was interrupted and followed by another one.
-    """
+    """Return a sentence for each claim that isn't true: that all is taken, and what the power cut hit taken again."""
     if timelapse is None:
         return ["the store holds no timelapse"]
     problems = [] if timelapse.state is TimeLapseState.COMPLETED else [f"it is {timelapse.state.value}, not completed"]

@@ -1,6 +1,6 @@
-"""What is wrong with a configuration or a definition, and what it means where nothing is.
+"""What is wrong with a configuration or a definition, what it means where nothing is, and when the disk is full.
 
-`check` shows it; `preview` and `start` refuse by it.
+`check` shows it; `preview` and `start` refuse by it. Nobody waits for a disk that hangs.
 """
 
 from __future__ import annotations
@@ -13,31 +13,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from plantimager.timelapse.cli import disk_outlook
 from plantimager.timelapse.cli.acting import acting_as_owner
 from plantimager.timelapse.cli.child_look import look_in_child
-from plantimager.timelapse.cli.disk_outlook import held_timelapse, outlook_of_definition
 from plantimager.timelapse.cli.session import Scope
+from plantimager.timelapse.cli.terminal import Screen, Style
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.settings.acceptance import describe_existing, find_name_clash, is_new_name
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.settings.definition import Definition, read_definition
+from plantimager.timelapse.settings.disk_plan import DiskOutlook, DiskPlan, plan_of_definition, plan_of_timelapse
 from plantimager.timelapse.settings.finding import NO_DRIVER, Examiner, Finding, meaning_of
+from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import ConfigurationError, DriverBroken, FaultsFound, TimelapsedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime, tzinfo
 
     from plantimager.timelapse.cli.session import Session
     from plantimager.timelapse.domain.schedule import Schedule
+    from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.places import Places
+    from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 
 T = TypeVar("T")
 
 LOCAL_TIME: Final = Path("/etc/localtime")
 """The host's zone, in which the service reads definitions; UTC where the file is missing."""
+LOOK_SECONDS: Final = 5.0
+"""For the datasets' directory to answer; it may be another computer's."""
 CLOSED: Final = "the storage is closed to this account, so used names and past scans were not judged"
 
 EXAMINER: Final = Examiner(load_driver)
@@ -104,11 +109,9 @@ def _look_for_datasets(definition: Definition, places: Places) -> Iterator[str]:
     with suppress(TimelapsedError):  # its faults are reported already
         directory = places.datasets_in(read_daemon_config(places.find_config())[0].datasets)
         try:
-            found = look_in_child(
-                lambda: describe_existing(definition, directory), disk_outlook.LOOK_SECONDS, places.store.parent
-            )
+            found = look_in_child(lambda: describe_existing(definition, directory), LOOK_SECONDS, places.store.parent)
         except TimeoutError:
-            found = f"{directory} has not answered within {disk_outlook.LOOK_SECONDS:g} s"
+            found = f"{directory} has not answered within {LOOK_SECONDS:g} s"
         except OSError:  # of the child
             found = None
         yield from filter(None, [found])
@@ -147,3 +150,60 @@ def zone_notes(definition: Definition, schedule: Schedule, now: datetime, sessio
         if slots != schedule.slots:
             first = f"the first slot is at {slots[0].astimezone(zone).isoformat()}"
             yield f"the service reads times without an offset in the host's zone, not in TZ: {first}"
+
+
+# --- the disk ---------------------------------------------------------------------------------------
+
+
+def disk_line(outlook: DiskOutlook, screen: Screen) -> str:
+    """Return the line for a person."""
+    return screen.paint(f"disk: {outlook.words}", *[Style.YELLOW] * outlook.is_full)
+
+
+def outlook_of_definition(
+    definition: Definition, slots: Sequence[datetime], driver: ScannerDriver | None, places: Places, now: datetime
+) -> DiskOutlook | None:
+    """Return what is known beforehand; ``None`` where nothing is, or the disk doesn't answer."""
+    held = held_timelapse(places)
+    estimate = partial(estimate_bytes, driver, definition.configuration)
+    with acting_as_owner(places.store.parent):
+        plan = plan_of_definition(definition, slots, None if held is None else held.timelapse, estimate, places)
+    return _look(plan, places, now)
+
+
+def outlook_of_timelapse(
+    timelapse: TimeLapse, estimate: Callable[[], int | None], places: Places, now: datetime
+) -> DiskOutlook | None:
+    """Return what is known of the slots that are left; ``None`` where nothing is, or the disk doesn't answer."""
+    return _look(plan_of_timelapse(timelapse, estimate), places, now)
+
+
+def _look(plan: DiskPlan | None, places: Places, now: datetime) -> DiskOutlook | None:
+    if plan is None:
+        return None
+    with suppress(TimelapsedError, OSError):  # faults of the configuration are reported elsewhere
+        config = read_daemon_config(places.find_config())[0]
+
+        def look() -> DiskOutlook | None:
+            with suppress(Exception):  # no disk, or a driver by others, which may raise anything
+                return plan.outlook(places, config, now)
+            return None
+
+        return look_in_child(look, LOOK_SECONDS, places.store.parent)
+    return None
+
+
+def estimate_bytes(driver: ScannerDriver | None, configuration: Mapping[str, object]) -> int | None:
+    """Return a driver's estimate; a driver by others may raise anything, and that is no reason to fail."""
+    with suppress(Exception):
+        estimate = None if driver is None else driver.estimate_bytes(configuration)
+        return estimate if isinstance(estimate, int) else None
+    return None
+
+
+def held_timelapse(places: Places) -> StoredTimelapse | None:
+    """Return what is in the store; ``None`` where nothing can be read, which the daemon reports."""
+    with acting_as_owner(places.store.parent), suppress(TimelapsedError):
+        loaded = load_timelapse(places.store)
+        return None if loaded is None else loaded.stored
+    return None

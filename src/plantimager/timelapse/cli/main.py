@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Final, Protocol, TextIO, cast
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
 from plantimager.timelapse.cli.parser import parse
 from plantimager.timelapse.support.errors import EXIT_FAILED, TimelapsedError
@@ -17,7 +17,7 @@ from plantimager.timelapse.support.text import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from plantimager.timelapse.cli.session import Session
 
@@ -28,17 +28,6 @@ WITHOUT_A_RIG: Final = ("log", "names", "preview")
 """Commands that take any rig's name: the journal of a rig outlives its files, a schedule is looked at before them."""
 
 SUDO_HINT: Final = "try it with sudo"
-
-
-class _Command(Protocol):
-    def __call__(self, options: argparse.Namespace, session: Session) -> int:
-        """Carry the command out and return the exit code.
-
-        Raises
-        ------
-        TimelapsedError, OSError
-            It failed, or was refused: `main` shows why, with the hint, and ends with the exit code of that error.
-        """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,13 +67,14 @@ def _run(options: argparse.Namespace) -> int:
     return load_command(options.command)(options, session)
 
 
-def load_command(name: str) -> _Command:
-    """Return the function that runs a command: ``run_<name>`` in the module of its name.
+def load_command(name: str) -> Callable[[argparse.Namespace, Session], int]:
+    """Return the function that runs a command, and returns the exit code: ``run_<name>`` in the module of its name.
 
-    Only that module is loaded: imports take long on a Raspberry Pi.
+    Only that module is loaded: imports take long on a Raspberry Pi. Where the command fails or is refused it raises
+    `TimelapsedError` or `OSError`: `main` shows why, with the hint, and ends with the exit code of that error.
     """
     module = import_module(f"{__package__}.{name}")
-    return cast("_Command", getattr(module, f"run_{name}"))
+    return cast("Callable[[argparse.Namespace, Session], int]", getattr(module, f"run_{name}"))
 
 
 def _hint(problem: BaseException | None) -> str | None:

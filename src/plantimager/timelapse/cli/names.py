@@ -6,14 +6,13 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.archive_source import archive_names
 from plantimager.timelapse.cli.known_rigs import find_rig_names
-from plantimager.timelapse.cli.snapshot_source import SnapshotSource
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource, archive_names
 from plantimager.timelapse.support.errors import TimelapsedError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from plantimager.timelapse.cli.session import Session
 
@@ -26,25 +25,16 @@ _WORD: Final = re.compile(r"[\w.-]+")
 
 def run_names(options: argparse.Namespace, session: Session) -> int:
     """Write the names; none where there are none, or they can't be read."""
-    found = {"rigs": _rigs, "archives": _archives, "slots": _slots}[options.kind](session)
     with suppress(TimelapsedError, OSError):
-        session.screen.write(*filter(_WORD.fullmatch, found))
+        session.screen.write(*filter(_WORD.fullmatch, _find(options.kind, session)))
     return 0
 
 
-def _rigs(session: Session) -> Iterator[str]:
-    """Yield the rigs that ``--rig`` takes."""
-    yield from (name for name in find_rig_names(session) if name is not None)
-
-
-def _archives(session: Session) -> Iterator[str]:
-    """Yield the ended timelapses, by their files or by the daemon."""
-    with suppress(TimelapsedError, OSError):
-        yield from archive_names(session, ANSWER_SECONDS)
-
-
-def _slots(session: Session) -> Iterator[str]:
-    """Yield the slots that have a record."""
+def _find(kind: str, session: Session) -> Iterable[str]:
+    """Return the rigs that ``--rig`` takes, the ended timelapses, or the slots that have a record."""
+    if kind == "rigs":
+        return (name for name in find_rig_names(session) if name is not None)
+    if kind == "archives":
+        return archive_names(session, ANSWER_SECONDS)
     timelapse = SnapshotSource(session, ANSWER_SECONDS).take().timelapse
-    if timelapse is not None:
-        yield from map(str, sorted(timelapse.records))
+    return map(str, sorted(timelapse.records)) if timelapse is not None else ()

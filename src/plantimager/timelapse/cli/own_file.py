@@ -19,14 +19,9 @@ class PlantedLink(TimelapsedError):
 
 
 def write_own_file(path: Path, content: bytes, *, is_new: bool = False) -> None:
-    """Write a file of the person, not through a link that another user has planted.
+    """Write a file of the person; one that ``is_new`` must not be there before.
 
-    Raises
-    ------
-    PlantedLink
-        There is such a link.
-    OSError
-        It can't be written; one ``is_new`` must not be there before.
+    Raises `PlantedLink` where another user has planted a link, and `OSError`.
     """
     # A pipe that nobody reads is an error at once.
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_EXCL if is_new else os.O_TRUNC)

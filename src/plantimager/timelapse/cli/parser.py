@@ -113,7 +113,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_datasets(datasets: argparse.ArgumentParser) -> None:
-    """Add the actions of ``timelapsectl datasets``."""
     actions = datasets.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     migrate = _add_command(actions, "migrate", "bring their metadata to the present layout; no picture is touched")
     migrate.add_argument(
@@ -123,7 +122,6 @@ def _add_datasets(datasets: argparse.ArgumentParser) -> None:
 
 
 def _add_rig(rig: argparse.ArgumentParser) -> None:
-    """Add the actions of ``timelapsectl rig``, such as ``timelapsectl rig home``."""
     add = partial(_add_command, rig.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True))
 
     check = add("check", "talk to every part of the rig, and say what answers")
@@ -207,12 +205,10 @@ def _name(text: str) -> str:
 
 
 def _path(text: str) -> Path:
-    """Return the path of a file or a directory."""
     return Path(_name(text))
 
 
 def _count(text: str) -> int:
-    """Return a number of slots."""
     with suppress(ValueError):
         if (count := int(text)) >= 0:
             return count
@@ -220,14 +216,12 @@ def _count(text: str) -> int:
 
 
 def _position(text: str) -> int:
-    """Return the number of a position."""
     if position := _count(text):
         return position
     raise argparse.ArgumentTypeError(f"{text!r} is no position; they are counted from 1")
 
 
 def _coordinate(text: str) -> float:
-    """Return a coordinate, mm or degrees."""
     with suppress(ValueError):
         if isfinite(at := float(text)):
             return at

@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.disk_outlook import disk_line, outlook_of_definition
-from plantimager.timelapse.cli.findings import configured_driver, scan_fit_notes
+from plantimager.timelapse.cli.findings import configured_driver, disk_line, outlook_of_definition, scan_fit_notes
 from plantimager.timelapse.cli.terminal import Style, flow
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.states import OnScanFailed
@@ -95,7 +94,6 @@ def _describe_scan(definition: Definition) -> str:
 
 
 def _describe_rig(definition: Definition, slots: Sequence[datetime]) -> Iterator[str]:
-    """Yield the lines about warm-up, standby, grace period and retries."""
     far = sum(late - early > definition.standby_threshold for early, late in pairwise(slots))
     warm = f"warmed up {format_duration(definition.warmup)} before" if definition.warmup else "not warmed up"
     standby = f"standby in {far} of {format_count(len(slots) - 1, 'pause')}" if len(slots) > 1 else "standby afterwards"
@@ -128,7 +126,6 @@ def _day_lines(day: date, slots: Sequence[datetime], screen: Screen, *, seconds:
 
 
 def _table(definition: Definition, slots: Sequence[datetime], now: datetime, screen: Screen) -> Iterator[str]:
-    """Yield a line for every slot."""
     seconds = any(slot.second for slot in slots)
     width = len(str(len(slots) - 1))
     yield screen.paint(f"{'slot':>{max(width, 4)}}  {'local time':<{24 if seconds else 21}}  UTC", Style.DIM)

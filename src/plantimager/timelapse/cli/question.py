@@ -53,12 +53,7 @@ def confirm(
     """Return the timelapse that the daemon keeps, once the person has said yes to what ``describe`` says of it.
 
     ``None`` where the daemon will refuse, and says why; and where it can't be seen, after the same question about
-    ``name``.
-
-    Raises
-    ------
-    NotConfirmed, NobodyToAsk
-        The person doesn't say yes, or can't be asked.
+    ``name``. Raises `NotConfirmed` or `NobodyToAsk`.
     """
     try:
         snapshot = SnapshotSource(session).take()

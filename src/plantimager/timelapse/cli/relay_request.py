@@ -18,7 +18,7 @@ from plantimager.timelapse.channel.relay_status import (
     relay_status_path,
 )
 from plantimager.timelapse.cli.acting import acting_as_owner
-from plantimager.timelapse.cli.daemon_request import identity, trusted_users
+from plantimager.timelapse.cli.daemon_request import ServiceRefused, identity, trusted_users
 from plantimager.timelapse.settings.places import RELAY
 from plantimager.timelapse.support.errors import TimelapsedError
 from plantimager.timelapse.support.text import one_line
@@ -37,29 +37,15 @@ class RelayNotThere(ServerNotThere):
     """No relay has answered a request."""
 
 
-class RelayRefused(TimelapsedError):
-    """The relay doesn't do what it is asked for."""
-
-
 def ask_relay(session: Session, command: str, body: Mapping[str, Any], timeout: float | None = None) -> Answer:
-    """Send the relay a request, and return its answer.
-
-    Raises
-    ------
-    RelayNotThere
-        It doesn't run.
-    RelayRefused
-        It does nothing of that.
-    TimelapsedError
-        As `connect` and `Connection.ask`.
-    """
+    """Return the relay's answer; raise `RelayNotThere`, `ServiceRefused`, and as `connect` and `Connection.ask`."""
     controls = session.places.relay_controls
     with connect(controls, trusted_users(session), session.clock, timeout, Server.RELAY) as relay:
         if relay is None:
             raise RelayNotThere("the relay is not running", hint=f"start it with: {relay_start_hint(session)}")
         answer = relay.ask(command, {**body, **identity(session)})
     if not answer.accepted:
-        raise RelayRefused(answer.message)
+        raise ServiceRefused(answer.message)
     return answer
 
 
@@ -69,7 +55,7 @@ def relay_status(session: Session, timeout: float | None = None) -> RelayStatus:
     try:
         return msgspec.convert(answer.details, RelayStatus)
     except ValueError as problem:
-        raise RelayRefused(f"the relay's answer can't be understood ({one_line(str(problem))})") from None
+        raise ServiceRefused(f"the relay's answer can't be understood ({one_line(str(problem))})") from None
 
 
 class RelayLook(Struct, frozen=True):

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from plantimager.timelapse.channel.live import live_status_of
 from plantimager.timelapse.cli.daemon_request import ask_daemon
 from plantimager.timelapse.cli.own_file import write_own_file
 from plantimager.timelapse.cli.terminal import Style
@@ -44,7 +45,7 @@ def run_rig(options: argparse.Namespace, session: Session) -> int:
 
 def _is_in_progress(session: Session) -> bool:
     """Whether the daemon still carries a manual command out."""
-    return ask_daemon(session, "status", {}).details.get("rig") == Call.MANUAL
+    return live_status_of(ask_daemon(session, "status", {}).details).rig == Call.MANUAL
 
 
 def _read_command(options: argparse.Namespace) -> ManualCommand:
@@ -62,7 +63,6 @@ def _read_command(options: argparse.Namespace) -> ManualCommand:
 
 
 def _show_parts(parts: Sequence[Mapping[str, Any]], session: Session, *, as_json: bool) -> int:
-    """Write a line for each part, and return the exit code."""
     screen = session.screen
     if as_json:
         screen.write(json.dumps({"parts": parts}))

@@ -119,15 +119,14 @@ def _own_name() -> str:
 
 
 def _state(report: RigReport) -> str:
-    """Return what a rig does now."""
     snapshot = report.snapshot
     if snapshot is None or snapshot.daemon is None:
         return report.service.word if report.service is not None else NOT_RUNNING
-    timelapse, progress = snapshot.timelapse, snapshot.daemon.progress
+    timelapse, progress = snapshot.timelapse, snapshot.daemon.says.progress
     if timelapse is None:
         return "no timelapse"
     if timelapse.state is TimeLapseState.RUNNING:
-        return f"scanning slot {timelapse.next_idx}{f', {progress[0]} of {progress[1]}' if progress else ''}"
+        return f"scanning slot {timelapse.next_idx}{f', {progress}' if progress else ''}"
     if not timelapse.state.is_active:
         return f"{timelapse.state.value}, {timelapse.tally.taken} of {timelapse.n_slots} taken"
     if timelapse.next_at is None:
@@ -159,12 +158,7 @@ def _trouble(report: RigReport) -> str:
         found.append(redact(f"definition {service.definition}"))
     if snapshot is not None:
         known = snapshot.troubles()[1:] if is_due and service is not None else snapshot.troubles()
-        of_definition = (
-            note
-            for note in (snapshot.daemon.notes if snapshot.daemon is not None else ())
-            if note.startswith("definition ")
-        )
-        found += [*known, *map(snapshot.redact, of_definition)]
+        found += [*known, *(note for note in snapshot.notes() if note.startswith("definition "))]
     relay = report.relay
     if relay.runs and relay.status is not None:
         found += describe_troubles(relay.status, report.session.clock.now())

@@ -15,10 +15,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_client import ServerNotThere
-from plantimager.timelapse.cli import unit_failure
 from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
-from plantimager.timelapse.cli.unit_facts import PACKAGED, find_absent_need, read_last_words, show_unit
+from plantimager.timelapse.cli.unit_facts import (
+    PACKAGED,
+    REINSTALLED,
+    RESULTS,
+    describe_exit,
+    find_absent_need,
+    read_last_words,
+    show_unit,
+)
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.errors import (
@@ -41,8 +48,6 @@ NOT_RUNNING: Final = "not running"
 """The word where systemd doesn't know the service, or isn't asked."""
 RUNNING: Final = "running"
 """The word where the service runs, on another store or out of sight."""
-
-
 PACKAGE: Final = "plant-imager-timelapsed"
 """The Debian package. Where it came as a file, apt can't install it again by its name."""
 
@@ -128,7 +133,7 @@ def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> 
         see = f"{session.systemctl} status {absent[0]} says why; correct that, then {start}"
         return ServiceState(word, f"{why}, and can't start without {absent[0]}, which {absent[1]}", see)
     if unit["Result"] == "exec-condition":
-        why = f"systemd did not start the service: {unit_failure.RESULTS['exec-condition']}"
+        why = f"systemd did not start the service: {RESULTS['exec-condition']}"
         return ServiceState("not started", why, f"{session.systemctl} cat {session.unit} shows it")
     if unit["ConditionResult"] == "no" and _number(unit["ConditionTimestampMonotonic"]):
         what = "a condition of its unit or of a drop-in isn't met"
@@ -144,7 +149,7 @@ def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> 
 def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:
     """Return why a unit has failed, or is started again and again."""
     result, status, restarts = unit["Result"], _number(unit["ExecMainStatus"]), _number(unit["NRestarts"])
-    own = unit_failure.describe_exit(status) if result == "exit-code" else ""
+    own = describe_exit(status) if result == "exit-code" else ""
     remedy = f"{start}; timelapsectl log shows what came before"
     if (foreign := _find_foreign_file(session, unit)) is not None:
         why, remedy = foreign
@@ -152,13 +157,11 @@ def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> 
         why, remedy = _describe_fault(session, unit, start)
     elif own:
         why = own
-        again = (
-            f"install it again: {_reinstall(session, unit)}" if status in unit_failure.REINSTALLED else "correct that"
-        )
+        again = f"install it again: {_reinstall(session, unit)}" if status in REINSTALLED else "correct that"
         remedy = f"{again}, then {start}; {session.systemctl} status {session.unit} says more"
     else:
         usual = f"it ended with exit status {status}" if result == "exit-code" else f"it failed ({one_line(result)})"
-        why = unit_failure.RESULTS.get(result, usual).format(status=status)
+        why = RESULTS.get(result, usual).format(status=status)
         why += f": {told}" if (told := read_last_words(session, unit)) else ""
         # Where it was restarted before, systemd gave up as well, and Result is that of the last failure.
         if result == "start-limit-hit" or (unit["ActiveState"] == "failed" and restarts):
@@ -178,12 +181,9 @@ def _describe_fault(session: Session, unit: Mapping[str, str], start: str) -> tu
         return f"a fault in a file ended it: {fault}", _after_correction(start)
     if not (told := read_last_words(session, unit)):
         return "a fault in a file ended it, of which nothing is left", start
-    of_configuration = "timelapsed.toml" in told
-    return (
-        (f"a fault in a file ended it: {told}; it is corrected since", start)
-        if of_configuration
-        else (f"a fault ended it: {told}", _after_correction(start))
-    )
+    if "timelapsed.toml" in told:
+        return f"a fault in a file ended it: {told}; it is corrected since", start
+    return f"a fault ended it: {told}", _after_correction(start)
 
 
 def find_configuration_fault(session: Session) -> str | None:
@@ -200,7 +200,7 @@ def find_configuration_fault(session: Session) -> str | None:
     except ConfigurationError as unusable:
         return str(unusable)
     except TimelapsedError:  # of a driver, for which systemd starts the daemon again
-        return None
+        pass
     return None
 
 

@@ -1,20 +1,19 @@
 """The state of a rig at one moment: read once, then shown as text, as JSON or as a picture.
 
-Everything is read only: from the daemon where it answers, else from the store, the live status and the lock, where
-they may be read. Nothing here is worded for one screen, and `StatusSnapshot.redact` removes the store's secrets from
-texts.
+It is read from the daemon where it answers, else from the store, the live status and the lock. Nothing here is worded
+for one screen, and `StatusSnapshot.redact` removes the store's secrets from texts.
 """
 
 from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from plantimager.timelapse.channel.live import last_seen, read_last_sign, read_live
+from plantimager.timelapse.channel.live import LiveStatus, last_seen, read_last_sign, read_live
 from plantimager.timelapse.channel.lock import process_start, running_daemon
 from plantimager.timelapse.domain.absence import NO_ABSENCE, Absence, LastSign, find_absence
 from plantimager.timelapse.domain.durations import format_duration
@@ -27,7 +26,7 @@ from plantimager.timelapse.support.clock_evidence import modified_at
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from plantimager.timelapse.cli.service_state import ServiceState
@@ -48,24 +47,18 @@ def running_attempt(timelapse: TimeLapse | None) -> tuple[str, int] | None:
 
 
 class RunningDaemon(Struct, frozen=True, kw_only=True):
-    """The daemon that runs on the store, with its live status."""
+    """The daemon that runs on the store."""
 
     pid: int
     up_since: datetime | None = None
     """``None`` where it ended during the reading."""
-    status: str = ""
-    """Its line for ``systemctl status``; empty while it starts."""
-    driver: str = ""
-    rig: str = "unknown"
-    """``scanning``, ``preparing``, ``warm``, ``standby``, ``by hand`` or ``unknown``."""
-    clock_trusted: bool = True
-    progress: tuple[int, int] | None = None
-    """Of the running scan: steps done, steps in all."""
-    trouble: str = ""
-    degraded: str = ""
-    """Why the store can't be written; empty where it can."""
-    notes: tuple[str, ...] = ()
-    """What a person should know of the storage and of the store, and may want to change."""
+    says: LiveStatus = LiveStatus()
+    """Nothing while it starts."""
+
+    @property
+    def rig(self) -> str:
+        """What the rig does, as `LiveStatus.rig`."""
+        return self.says.rig or "unknown"
 
 
 class SlotFacts(Struct, frozen=True):
@@ -131,6 +124,10 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
         """Return what a person should do something about, the worst first."""
         return (*self._daemon_troubles(), *self._timelapse_troubles())
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person should know of the storage and of the store."""
+        return tuple(map(self.redact, self.daemon.says.notes)) if self.daemon is not None else ()
+
     def _daemon_troubles(self) -> Iterator[str]:
         if self.backup_because:
             yield f"{self.backup_because}; shown is its backup, one save older"
@@ -138,12 +135,12 @@ class StatusSnapshot(Struct, frozen=True, kw_only=True):
             if self.timelapse is not None and self.timelapse.state.is_active:
                 yield "the daemon is not running, no slot is taken"
             return
-        if self.daemon.trouble:
+        says = self.daemon.says
+        if says.trouble:
             # The status line words the trouble; where the line is about something else, the bare reason is shown.
-            line, reason = self.daemon.status, self.daemon.trouble
-            yield line if reason in line else reason
-        if not self.daemon.clock_trusted:
-            yield self.daemon.status or "clock not trusted yet, nothing is decided"
+            yield says.status if says.status and says.trouble in says.status else says.trouble
+        if not says.is_clock_trusted:
+            yield says.status or "clock not trusted yet, nothing is decided"
 
     def _timelapse_troubles(self) -> Iterator[str]:
         timelapse = self.timelapse
@@ -228,27 +225,9 @@ def _read_daemon(store: Path, clock: Clock) -> RunningDaemon | None:
     pid = running_daemon(store)
     if pid is None:
         return None
-    since = up_since(pid, clock)
     live = read_live(store)
-    if live.get("pid") != pid:  # left by a daemon that was killed; the present one still starts
-        return RunningDaemon(pid=pid, up_since=since)
-    return daemon_of(live, pid, since)
-
-
-def daemon_of(live: Mapping[str, Any], pid: int, since: datetime | None) -> RunningDaemon:
-    """Return the daemon that a live status is of; what is said in it is not trusted."""
-    return RunningDaemon(
-        pid=pid,
-        up_since=since,
-        status=_text(live, "status"),
-        driver=_text(live, "driver"),
-        rig=_text(live, "rig") or "unknown",
-        clock_trusted=live.get("clock") != "not trusted",
-        progress=_progress(live.get("progress")),
-        trouble=_text(live, "trouble"),
-        degraded=_text(live, "degraded"),
-        notes=_texts(live.get("notes")),
-    )
+    # One of another process was left by a daemon that was killed; the present one still starts.
+    return RunningDaemon(pid=pid, up_since=up_since(pid, clock), says=live if live.pid == pid else LiveStatus())
 
 
 def up_since(pid: int, clock: Clock) -> datetime | None:
@@ -258,19 +237,3 @@ def up_since(pid: int, clock: Clock) -> datetime | None:
     except OSError:
         return None
     return clock.now() - timedelta(seconds=max(clock.since_boot() - started, 0))
-
-
-def _text(live: Mapping[str, Any], key: str) -> str:
-    value = live.get(key)
-    return one_line(value) if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(one_line(text) for text in value if isinstance(text, str)) if isinstance(value, list) else ()
-
-
-def _progress(value: object) -> tuple[int, int] | None:
-    if not isinstance(value, dict):
-        return None
-    done, total = value.get("done"), value.get("total")
-    return (done, total) if type(done) is int and type(total) is int and total > 0 else None

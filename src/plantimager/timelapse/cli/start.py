@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.cli.daemon_request import request_change
-from plantimager.timelapse.cli.disk_outlook import outlook_of_definition
 from plantimager.timelapse.cli.findings import (
     configured_driver,
     existing_notes,
+    outlook_of_definition,
     scan_fit_notes,
     where_allowed,
     zone_notes,

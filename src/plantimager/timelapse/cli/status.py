@@ -12,8 +12,13 @@ from msgspec import to_builtins
 from msgspec.structs import asdict, replace
 
 from plantimager.timelapse.cli.child_look import look_in_child
-from plantimager.timelapse.cli.disk_outlook import disk_line, estimate_bytes, held_timelapse, outlook_of_timelapse
-from plantimager.timelapse.cli.findings import configured_driver
+from plantimager.timelapse.cli.findings import (
+    configured_driver,
+    disk_line,
+    estimate_bytes,
+    held_timelapse,
+    outlook_of_timelapse,
+)
 from plantimager.timelapse.cli.relay_request import look_at_relay
 from plantimager.timelapse.cli.service_state import NOT_RUNNING, read_service_state
 from plantimager.timelapse.cli.session import Scope
@@ -89,10 +94,13 @@ def _show_unseen(options: argparse.Namespace, session: Session, problem: Excepti
     may_ask = options.json or isinstance(problem, StoreUnreadable)
     service = read_service_state(session) if may_ask and session.scope is not Scope.OWN else None
     if options.json:
-        unseen = UnseenRig(at=session.clock.now(), store=session.store, error=one_line(str(problem)), service=service)
-        session.screen.write(json.dumps(unseen_as_json(unseen), indent=2))
+        session.screen.write(json.dumps(unseen_as_json(_unseen(session, problem, service)), indent=2))
     elif service is not None and service.word != NOT_RUNNING:
         session.screen.show(*service_lines(service))
+
+
+def _unseen(session: Session, problem: Exception, service: ServiceState | None) -> UnseenRig:
+    return UnseenRig(at=session.clock.now(), store=session.store, error=one_line(str(problem)), service=service)
 
 
 def _find_aside(session: Session, timelapse: TimeLapse | None) -> tuple[SetAside, ...]:
@@ -149,9 +157,7 @@ class _Looks:
         except (TimelapsedError, OSError) as problem:
             if self._aside is None:
                 raise
-            now = self._session.clock.now()
-            error = one_line(str(problem))
-            return UnseenRig(at=now, store=self._session.store, error=error, service=self._find_service(now))
+            return _unseen(self._session, problem, self._find_service(self._session.clock.now()))
         if self._aside is None:
             self._aside = _find_aside(self._session, snapshot.timelapse)
         service = None if snapshot.daemon is not None else self._find_service(snapshot.at)
@@ -234,8 +240,9 @@ def _status_sentence(snapshot: StatusSnapshot) -> str:
     if timelapse is not None and timelapse.state is TimeLapseState.RUNNING and daemon is None:
         line = f"{timelapse.id}: was taking {describe_slot(timelapse, timelapse.next_idx)}"
     else:
-        progress = daemon.progress if daemon is not None else None
-        line = format_status_line(timelapse, snapshot.at, progress=progress, fresh=False)
+        progress = daemon.says.progress if daemon is not None else None
+        steps = (progress.done, progress.total) if progress is not None else None
+        line = format_status_line(timelapse, snapshot.at, progress=steps, fresh=False)
     return "; ".join((line, *(f"trouble: {trouble}" for trouble in snapshot.troubles())))
 
 

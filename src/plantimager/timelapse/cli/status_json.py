@@ -95,20 +95,20 @@ def snapshot_as_json(snapshot: StatusSnapshot, records: int) -> dict[str, Any]:
         else {
             "pid": daemon.pid,
             "up_since": _time(daemon.up_since),
-            "status": daemon.status,
-            "driver": daemon.driver,
-            "degraded": snapshot.redact(daemon.degraded) or None,
+            "status": daemon.says.status or "",
+            "driver": daemon.says.driver or "",
+            "degraded": snapshot.redact(daemon.says.degraded or "") or None,
         },
         "service": None if snapshot.service is None else _service(snapshot, snapshot.service),
         "boots": snapshot.logbook.boots,
         "rig": None if daemon is None else daemon.rig,
         "clock": {
-            "trusted": None if daemon is None else daemon.clock_trusted,
+            "trusted": None if daemon is None else daemon.says.is_clock_trusted,
             "synchronised": snapshot.evidence.kernel_synchronised,
             "set_from_rtc": snapshot.evidence.set_from_rtc,
         },
         "troubles": list(snapshot.troubles()),
-        "notes": [] if daemon is None else [snapshot.redact(note) for note in daemon.notes],
+        "notes": list(snapshot.notes()),
     }
 
 
@@ -165,8 +165,8 @@ def _scanning(snapshot: StatusSnapshot, timelapse: TimeLapse) -> dict[str, Any] 
     record = timelapse.current
     if snapshot.daemon is None or timelapse.state is not TimeLapseState.RUNNING or record is None:
         return None
-    done, total = snapshot.daemon.progress or (None, None)
-    return {"slot": record.slot, "scan_id": record.scan_id, "attempt": record.attempt, "done": done, "total": total}
+    steps = {"done": None, "total": None} if (now := snapshot.daemon.says.progress) is None else asdict(now)
+    return {"slot": record.slot, "scan_id": record.scan_id, "attempt": record.attempt, **steps}
 
 
 def _record(facts: SlotFacts) -> dict[str, Any]:
@@ -185,7 +185,6 @@ def _record(facts: SlotFacts) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value of a field as JSON has it."""
     return value.isoformat() if isinstance(value, datetime) else value.value if isinstance(value, Enum) else value
 
 

@@ -121,7 +121,7 @@ def _counts(snapshot: StatusSnapshot, timelapse: TimeLapse, screen: Screen) -> l
     parts = [f"{count} {word}" for word, count in counts.items() if count or word == "taken"]
     parts += [_next_slot(snapshot, timelapse)] if timelapse.state.is_active else []
     if snapshot.daemon is not None:
-        simulated = " (simulated)" if snapshot.daemon.driver == SIMULATED else ""
+        simulated = " (simulated)" if snapshot.daemon.says.driver == SIMULATED else ""
         parts.append(f"rig: {snapshot.daemon.rig}{simulated}")
     return flow(parts, screen.width, GAP)
 
@@ -131,8 +131,8 @@ def _next_slot(snapshot: StatusSnapshot, timelapse: TimeLapse) -> str:
     if timelapse.state is TimeLapseState.RUNNING:
         if snapshot.daemon is None:
             return f"was taking slot {slot}"
-        progress = snapshot.daemon.progress
-        return f"now: slot {slot}{f', {progress[0]} of {progress[1]}' if progress else ''}"
+        progress = snapshot.daemon.says.progress
+        return f"now: slot {slot}{f', {progress}' if progress else ''}"
     following = next_to_take(timelapse)
     if following is None:
         return "next: none before timelapsectl resume" if timelapse.pause is not None else "no slot is left"
@@ -205,11 +205,11 @@ def _began(facts: SlotFacts, snapshot: StatusSnapshot) -> str:
 
 
 def _details(facts: SlotFacts, snapshot: StatusSnapshot) -> str:
-    record, progress = facts.record, snapshot.daemon.progress if snapshot.daemon is not None else None
+    record, progress = facts.record, snapshot.daemon.says.progress if snapshot.daemon is not None else None
     is_running = record.status is RecordStatus.RUNNING
     parts = []
     if is_running and progress is not None:
-        parts.append(f"{progress[0]} of {progress[1]}")
+        parts.append(str(progress))
     if record.pictures is not None:
         parts.append(format_count(record.pictures, "picture"))
     if record.attempt > 1:
@@ -228,8 +228,7 @@ def _foot(snapshot: StatusSnapshot, screen: Screen) -> list[str]:
     lines = [screen.paint(f"trouble: {trouble}", Style.RED) for trouble in troubles]
     if snapshot.service is not None:
         lines += [screen.paint(line, Style.YELLOW) for line in service_lines(snapshot.service, snapshot.redact)]
-    notes = snapshot.daemon.notes if snapshot.daemon is not None else ()
-    lines += [screen.paint(f"note: {snapshot.redact(note)}", Style.YELLOW) for note in notes]
+    lines += [screen.paint(f"note: {note}", Style.YELLOW) for note in snapshot.notes()]
     lines += [f"aside: {snapshot.redact(f'{thing.path}: {thing.what}')}" for thing in snapshot.aside[:MAX_ASIDE]]
     if len(snapshot.aside) > MAX_ASIDE:
         lines.append(f"aside: {len(snapshot.aside) - MAX_ASIDE} more; timelapsectl status --json names them")
@@ -253,7 +252,7 @@ def _ago(age: timedelta) -> str:
 
 
 def _clock(snapshot: StatusSnapshot) -> str:
-    if snapshot.daemon is not None and not snapshot.daemon.clock_trusted:
+    if snapshot.daemon is not None and not snapshot.daemon.says.is_clock_trusted:
         return "not trusted yet"
     return describe_clock(snapshot.evidence)
 

@@ -87,13 +87,7 @@ class Screen(Struct, frozen=True):
         return text
 
     def write(self, *lines: str) -> None:
-        """Write lines, at once.
-
-        Raises
-        ------
-        BrokenPipeError
-            The reader of the pipe has ended.
-        """
+        """Write lines, at once."""
         self.stream.write(self.showable("".join(f"{line}\n" for line in lines)))
         self.stream.flush()
 

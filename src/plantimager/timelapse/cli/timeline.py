@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.cli.archive_source import archive_names, archived_snapshot
 from plantimager.timelapse.cli.own_file import write_own_file
 from plantimager.timelapse.cli.service_state import read_service_state
-from plantimager.timelapse.cli.snapshot_source import SnapshotSource
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource, archive_names, archived_snapshot
 from plantimager.timelapse.cli.status_view import service_lines
 from plantimager.timelapse.cli.terminal import MIN_COLUMNS, Style, flow
 from plantimager.timelapse.cli.timeline_chart import MarkKind, build_chart

@@ -79,7 +79,6 @@ def draw_svg(chart: Chart) -> bytes:
 
 
 def _x(position: float) -> float:
-    """Return the x coordinate of a position on a row."""
     return MARGIN + LABELS + position * (WIDTH - 2 * MARGIN - LABELS)
 
 

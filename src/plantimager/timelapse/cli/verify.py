@@ -14,10 +14,10 @@ import msgspec
 
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, dataset_key
 from plantimager.timelapse.cli.acting import acting_as_owner
-from plantimager.timelapse.cli.archive_source import FilesRefused, archives_by_daemon, ask_files
+from plantimager.timelapse.cli.daemon_request import ServiceRefused
 from plantimager.timelapse.cli.relay_request import ask_relay
 from plantimager.timelapse.cli.snapshot import running_attempt
-from plantimager.timelapse.cli.snapshot_source import SnapshotSource
+from plantimager.timelapse.cli.snapshot_source import SnapshotSource, archives_by_daemon, ask_files
 from plantimager.timelapse.cli.terminal import Style
 from plantimager.timelapse.datasets.contents import NO_DIGESTS, find_differences
 from plantimager.timelapse.datasets.receipt import RECEIPT
@@ -111,7 +111,7 @@ def _look_by_daemon(session: Session, closed: Exception) -> Iterator[Inspection]
         for file, path in (files | {f"{ARCHIVED}{name}": history / f"{name}.json" for name in names}).items():
             try:
                 details = ask_files(session, "verify", {"file": file}, VERIFY_SECONDS).details
-            except FilesRefused as refusal:
+            except ServiceRefused as refusal:
                 yield NotJudged(str(path), f"not judged by the daemon: {refusal}")
                 continue
             if details:

@@ -6,10 +6,12 @@ import os
 import zlib
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from msgspec import to_builtins
 
 from plantimager.timelapse.channel.control_request import Answer
-from plantimager.timelapse.channel.live import SCANNING
+from plantimager.timelapse.channel.live import MARK, SCANNING, SEEN, LiveStatus, ScanProgress
 from plantimager.timelapse.daemon.bounded_call import read_within
 from plantimager.timelapse.domain.wording import format_status_line
 from plantimager.timelapse.drivers.base import Call
@@ -39,39 +41,39 @@ class StatusAnswer:
 
     def __init__(self, live: SideLive, keeper: StoreKeeper) -> None:
         self._live, self._keeper = live, keeper
-        self._shown: tuple[dict[str, Any], StoredTimelapse | None] = ({}, None)
-        """The view and the store of one moment."""
+        self._shown: tuple[LiveStatus, StoredTimelapse | None] = (LiveStatus(), None)
+        """The live status and the store of one moment."""
         self._text: tuple[StoredTimelapse | None, bytes] = (None, b"")
         self._is_reading = False
 
-    def show(self, view: dict[str, Any], at: datetime) -> None:
-        """Show a view, and the store as it is now. Loop thread."""
-        self._shown = view, self._keeper.stored
-        self._live.show(view, at)
+    def show(self, status: LiveStatus, at: datetime) -> None:
+        """Show the live status, and the store as it is now. Loop thread."""
+        self._shown = status, self._keeper.stored
+        self._live.show(status, at)
 
     def answer(self, request: Request) -> Answer:
-        """Return the status without secrets: the live view, and the store unless it was ``seen``. Control thread.
+        """Return the live status, and the store unless it was seen, both without secrets. Control thread.
 
-        Before the loop has read its store, it is read here; from a disk that doesn't answer only the view is shown.
+        Before the loop has read its store, it is read here; where the disk doesn't answer it is left out.
         """
         is_known = self._keeper.is_known  # first: the loop may hold the store at any moment
-        view, stored = self._shown
+        status, stored = self._shown
+        details = to_builtins(status)
         stored = stored or self._keeper.stored  # held, and not shown yet: the driver is still asked about its attempt
         if stored is None and not is_known and not self._is_reading:
             with suppress(TimelapsedError, OSError):
                 self._is_reading = True
                 stored = read_within(READ_TIMEOUT, self._read)
         if stored is None:
-            return Answer(accepted=True, message="", details=view)
+            return Answer(accepted=True, message="", details=details)
         before, text = self._text
         if before is not stored:
             text = public_copy(stored).encode()
             self._text = stored, text
         mark = f"{os.getpid()}-{zlib.crc32(text):08x}"
-        details = {**redacted(view, secrets_of(stored)), "mark": mark}
-        return Answer(
-            accepted=True, message="", details=details, files=() if request.body.get("seen") == mark else (text,)
-        )
+        details = {**redacted(details, secrets_of(stored)), MARK: mark}
+        files = () if request.body.get(SEEN) == mark else (text,)
+        return Answer(accepted=True, message="", details=details, files=files)
 
     def _read(self) -> StoredTimelapse | None:
         """Return what the store on disk holds; one call at a time, since one may never come back."""
@@ -101,7 +103,7 @@ class StatusPublisher:
     def publish(self, line: str) -> None:
         """Show ``line``, and the live status as it is now; what is shown already isn't written again."""
         self._notifier.status(line)
-        self._live.show(self._view(line), self._clock.now())
+        self._live.show(self._status(line), self._clock.now())
 
     def line(self) -> str:
         """Return the one line for ``systemctl status``."""
@@ -113,32 +115,32 @@ class StatusPublisher:
         return format_status_line(
             self._keeper.timelapse,
             self._clock.now(),
-            progress=self._progress,
+            progress=None if (steps := self._progress) is None else (steps.done, steps.total),
             fresh=self._notifier.watchdog_interval is not None,
         )
 
-    def _view(self, line: str) -> dict[str, Any]:
-        done, total = self._progress or (0, 0)
-        return {
-            "pid": os.getpid(),
-            "status": line,
-            "rig": self._describe_rig(),
-            "progress": {"done": done, "total": total} if total else None,
-            "trouble": (self._keeper.trouble or self._lifecycle.trouble or self._active.trouble or self._probe.trouble),
-            "degraded": self._keeper.trouble,
-            "datasets": self._probe.trouble,
-            "notes": [*self._notes(), *(self._keeper.stored.notes if self._keeper.stored is not None else ())],
-            "clock": "trusted" if self._lifecycle.clock_trouble is None else "not trusted",
-            "driver": self._active.config.driver,
-        }
+    def _status(self, line: str) -> LiveStatus:
+        return LiveStatus(
+            pid=os.getpid(),
+            status=line,
+            rig=self._describe_rig(),
+            progress=self._progress,
+            trouble=self._keeper.trouble or self._lifecycle.trouble or self._active.trouble or self._probe.trouble,
+            degraded=self._keeper.trouble,
+            datasets=self._probe.trouble,
+            notes=(*self._notes(), *(self._keeper.stored.notes if self._keeper.stored is not None else ())),
+            clock="trusted" if self._lifecycle.clock_trouble is None else "not trusted",
+            driver=self._active.config.driver,
+        )
 
     @property
-    def _progress(self) -> tuple[int, int] | None:
-        """Done and total of the running scan; ``None`` before its first sign."""
+    def _progress(self) -> ScanProgress | None:
+        """That of the running scan; ``None`` before its first sign."""
         monitor = self._rig.monitor
         if not self._keeper.is_scanning or monitor is None or not monitor.steps[1]:
             return None
-        return monitor.steps[:2]
+        done, total, *_ = monitor.steps
+        return ScanProgress(done, total)
 
     def _describe_rig(self) -> str:
         if self._keeper.is_scanning:

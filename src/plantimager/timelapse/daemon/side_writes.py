@@ -9,15 +9,16 @@ import threading
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.systemd.notifier import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
+    from datetime import datetime
 
-    from plantimager.timelapse.channel.live import LiveFile
+    from plantimager.timelapse.channel.live import LiveFile, LiveStatus
 
 LAST_WRITES_TIMEOUT: Final = 2.0
 """Seconds for the writes that still wait when the process ends."""
@@ -96,6 +97,6 @@ class SideLive:
     def __init__(self, live: LiveFile, side: SideThread) -> None:
         self._live, self._side = live, side
 
-    def show(self, *view: Any) -> None:
-        """Do as `LiveFile.show`, soon; a view that was not written yet is left out."""
-        self._side.put("live", partial(self._live.show, *view))
+    def show(self, status: LiveStatus, at: datetime) -> None:
+        """Do as `LiveFile.show`, soon; a status that was not written yet is left out."""
+        self._side.put("live", partial(self._live.show, status, at))

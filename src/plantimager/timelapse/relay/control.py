@@ -11,10 +11,15 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_request import Answer, Request, refusal_of
 from plantimager.timelapse.channel.control_server import ControlServer
-from plantimager.timelapse.channel.delivery_report import describe_targets
 from plantimager.timelapse.channel.ledger import Ledger, LedgerEntry, Outcome, forget_datasets
 from plantimager.timelapse.channel.message import MessageFaulty
-from plantimager.timelapse.channel.relay_status import RelayStatus, SinkStatus, TargetStatus, describe_removed
+from plantimager.timelapse.channel.relay_status import (
+    RelayStatus,
+    SinkStatus,
+    TargetStatus,
+    describe_removed,
+    describe_targets,
+)
 from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.channel.served_client import MAX_CLIENTS, Access
 from plantimager.timelapse.relay.actions import RelayAction, log_relay

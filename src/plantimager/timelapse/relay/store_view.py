@@ -200,10 +200,19 @@ def _daemon_of(places: Places) -> DaemonFacts | None:
     if pid is None:
         return None
     live = read_live_of(pid, places.store, places.control)
-    if not live:  # what there is was left by a daemon that was killed; the present one still starts
+    if live is None:  # what there is was left by a daemon that was killed; the present one still starts
         return DaemonFacts(pid)
-    words = {key: str(live.get(key) or "") for key in ("status", "rig", "driver", "trouble", "degraded", "datasets")}
-    return DaemonFacts(pid, is_live=True, clock_trusted=live.get("clock") != "not trusted", **words)
+    return DaemonFacts(
+        pid,
+        is_live=True,
+        status=live.status or "",
+        rig=live.rig or "",
+        driver=live.driver or "",
+        trouble=live.trouble or "",
+        degraded=live.degraded or "",
+        datasets=live.datasets or "",
+        clock_trusted=live.is_clock_trusted,
+    )
 
 
 def scan_runs(places: Places) -> bool | None:
@@ -214,8 +223,8 @@ def scan_runs(places: Places) -> bool | None:
     pid = running_daemon(places.store)
     if pid is None:
         return False
-    rig = read_live_of(pid, places.store, places.control).get("rig")
-    return None if rig is None else rig == SCANNING
+    live = read_live_of(pid, places.store, places.control)
+    return None if live is None or live.rig is None else live.rig == SCANNING
 
 
 def _database(stored: StoredTimelapse | None) -> Mapping[str, str]:

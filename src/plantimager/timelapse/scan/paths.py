@@ -83,7 +83,7 @@ class Cylinder(_RoundPath, frozen=True, kw_only=True):
 
 
 class Line(BasePath, frozen=True, kw_only=True):
-    """Straight from one point to another, both included."""
+    """Straight from one position to another, both included."""
 
     x_0: Annotated[float, Key(coordinate, "mm")]
     y_0: Annotated[float, Key(coordinate, "mm")]
@@ -138,12 +138,12 @@ def _read_calibrated_path(
         raise ValueError("a calibration path can't be calibrated; name another path")
     poses = read_path(value, [] if faults is None else faults, name)
     if poses and (poses[0].x is None or poses[0].y is None):
-        raise ValueError("its points leave out x or y, so that no line can start there")
+        raise ValueError("its positions leave out x or y, so that no line can start there")
     return poses
 
 
 class CalibrationPath(BasePath, frozen=True, kw_only=True):
-    """Another path, then a line along x and one along y from its first point."""
+    """Another path, then a line along x and one along y from its first position."""
 
     path: Annotated[tuple[Pose, ...], Key(_read_calibrated_path)]
     """The other path: a table with ``class_name`` and ``kwargs``, of a kind that is no calibration path."""
@@ -271,6 +271,6 @@ def read_path(table: object, faults: list[Fault], name: str = "ScanPath") -> tup
         return None
     poses = tuple(islice(path.poses(), MAX_POSITIONS + 1))
     if len(poses) > MAX_POSITIONS:
-        kwargs.add_fault("", f"more than {MAX_POSITIONS} points; write fewer")
+        kwargs.add_fault("", f"more than {MAX_POSITIONS} positions; write fewer")
         return None
     return poses

@@ -17,20 +17,22 @@ TOLERANCE: Final = 1e-6
 
 
 class OutOfReach(NamedTuple):
-    """The point of a path that is farthest beyond a gantry's limits."""
+    """The position of a path that is farthest beyond a gantry's limits."""
 
-    point: int
+    position: int
     """Counted from 1, as people do."""
     axis: str
     value: float
-    """Where the point is on that axis, mm or degrees."""
+    """Where the position is on that axis, mm or degrees."""
     limits: tuple[float, float]
     """Lowest and highest of the axis, mm or degrees."""
 
     def __str__(self) -> str:
         unit = "°" if self.axis in ("pan", "tilt") else " mm"
         low, high = self.limits
-        return f"point {self.point} ({self.axis} = {self.value:g}{unit}) leaves the gantry's {low:g}-{high:g}{unit}"
+        return (
+            f"position {self.position} ({self.axis} = {self.value:g}{unit}) leaves the gantry's {low:g}-{high:g}{unit}"
+        )
 
 
 def find_out_of_reach(poses: Iterable[Pose], limits: Mapping[str, tuple[float, float]]) -> OutOfReach | None:
@@ -39,11 +41,11 @@ def find_out_of_reach(poses: Iterable[Pose], limits: Mapping[str, tuple[float, f
     An axis that a pose leaves out, or that has no limits, is within reach.
     """
     worst, excess = None, TOLERANCE
-    for point, pose in enumerate(poses, start=1):
+    for position, pose in enumerate(poses, start=1):
         for axis, (low, high) in limits.items():
             value = getattr(pose, axis)
             if value is not None and (beyond := max(low - value, value - high)) > excess:
-                worst, excess = OutOfReach(point, axis, round(value, 3), (low, high)), beyond
+                worst, excess = OutOfReach(position, axis, round(value, 3), (low, high)), beyond
     return worst
 
 

@@ -14,7 +14,7 @@ MAX_COORDINATE: Final = 1_000_000.0
 """mm or degrees. No rig is larger, and arithmetic with such numbers stays finite."""
 
 MAX_POSITIONS: Final = 10_000
-"""The most points of a path. At ten seconds a point they take more than a day, and more of them would fill memory."""
+"""The most positions of a path. At ten seconds each they take more than a day, and more of them would fill memory."""
 
 
 def coordinate(value: object) -> float:

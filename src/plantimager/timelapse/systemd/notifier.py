@@ -1,7 +1,7 @@
 """Notices to systemd: ready, stopping, alive, and one line for ``systemctl status``.
 
-A thin face over `sdnotify`, which sends to ``$NOTIFY_SOCKET`` and swallows every error: a service manager
-that can't be reached is no reason to lose a time point. Outside systemd nothing is sent.
+`sdnotify` sends to ``$NOTIFY_SOCKET`` and swallows every error: a service manager that can't be reached is no reason to
+lose a time point. Outside systemd nothing is sent.
 """
 
 from __future__ import annotations
