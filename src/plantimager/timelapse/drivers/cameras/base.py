@@ -23,7 +23,7 @@ CLOSE_TIMEOUT: Final = timedelta(seconds=2)
 
 
 LOST: Final = "its picture was lost with its process, which ended before the picture was checked"
-"""The fault of a picture that the camera's process had received."""
+"""The fault of a picture whose camera's process was ended by something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,19 @@ class CameraPicture:
 class CameraFault(Exception):
     """The camera doesn't answer, or didn't take the picture; worded for the person at the rig."""
 
-    def __init__(self, problem: str, *, is_lasting: bool = False, raws: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        is_lasting: bool = False,
+        is_of_another: bool = False,
+        raws: Mapping[str, bytes] | None = None,
+    ) -> None:
         super().__init__(problem)
         self.is_lasting = is_lasting
         """Whether the same request would fail again, as with a setting that the camera doesn't have."""
+        self.is_of_another = is_of_another
+        """Whether another picture was the cause, so that it costs none of this one's tries."""
         self.raws = raws or {}
         """The raw files that were made all the same, by their extension; nobody else may have them."""
 

@@ -12,8 +12,9 @@ import sys
 import weakref
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
+from plantimager.timelapse.drivers.cameras.activity import Activity
 from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, LOST, CameraFault, CameraPicture
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.processes import POLL_INTERVAL
@@ -56,11 +57,14 @@ class CameraProcess:
         self.options = options
         self._process: _Process | None = None
         self._end: Callable[[], Any] = lambda: None
+        self._activity = Activity(-1)
         self._tail = b""
         self._numbers = itertools.count()
         """Of pictures."""
         self._grace: Deadline | None = None
         """What a cancellation has left of `GRACE`, for all calls after it."""
+        self._faults: dict[int, CameraFault] = {}
+        """Of pictures that aren't asked for yet, by their numbers, as far as known."""
 
     @property
     def is_open(self) -> bool:
@@ -77,11 +81,15 @@ class CameraProcess:
         """
         if self.is_open:
             return
-        self.close()
-        command = [sys.executable, "-P", "-m", WORKER, self.options.kind, json.dumps(dict(self.options.options))]
+        if self._process is not None:
+            self._note_end()
+        options = json.dumps(dict(self.options.options))
+        activity = os.fdopen(os.memfd_create("activity"), "rb", buffering=0)
+        number = activity.fileno()
         try:
             self._process = process = subprocess.Popen(
-                command,
+                [sys.executable, "-P", "-m", WORKER, self.options.kind, options, str(number)],
+                pass_fds=(number,),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -92,10 +100,12 @@ class CameraProcess:
                 process_group=0,
             )
         except OSError as problem:
+            activity.close()
             raise CameraFault(f"its process can't be started: {problem.strerror}") from problem
         leave_to_oom_killer(process.pid)
         # The process ends with this object, even without `close`.
-        self._end = weakref.finalize(self, _end, process)
+        self._end = weakref.finalize(self, _end, process, activity)
+        self._activity = Activity(number)
         self._tail = b""
         try:
             self._answer("it wasn't open", OPEN_TIMEOUT)
@@ -141,9 +151,26 @@ class CameraProcess:
         Its check begins, and goes on behind the next exposure. The rest is as for `trigger`.
         """
         number = next(self._numbers)
-        self._request("fetch", number)
-        self._answer("the transfer hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
+        with self._about(number):
+            self._request("fetch", number)
+            self._answer("the transfer hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
         return number
+
+    def describe(self, number: int, should_stop: Callable[[], bool]) -> CameraPicture | None:
+        """Return a picture that was fetched, without its files; None while its check goes on. It isn't waited for.
+
+        Raises
+        ------
+        CameraFault
+            As `picture`, which raises it again.
+        """
+        try:
+            with self._patience("its process hangs", ANSWER_TIMEOUT, should_stop) as give_up:
+                self._request("describe", number)
+                return self._receive(give_up)
+        except CameraFault as fault:
+            self._faults.setdefault(number, fault)
+            raise
 
     def picture(
         self, number: int, should_stop: Callable[[], bool], is_left: Callable[[], bool] = lambda: False
@@ -157,9 +184,7 @@ class CameraProcess:
         CameraFault
             It isn't what was asked for, or is lost, or its check hangs.
         """
-        if not self.is_open:
-            raise CameraFault(LOST)
-        with self._patience("checking its picture hangs", JUDGE_TIMEOUT, should_stop) as give_up:
+        with self._about(number), self._patience("checking its picture hangs", JUDGE_TIMEOUT, should_stop) as give_up:
             while True:
                 self._request("picture", number)
                 picture = self._receive(give_up)
@@ -185,11 +210,11 @@ class CameraProcess:
     def _request(self, *words: Any) -> None:
         process = self._process
         if process is None or process.stdin is None:
-            raise CameraFault("its process has ended")
+            raise CameraFault(LOST, is_of_another=True)
         try:
             process.stdin.write(json.dumps(words).encode() + b"\n")
         except OSError as gone:
-            raise self._describe_end() from gone
+            raise self._note_end() from gone
 
     def _answer(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Wait for the next answer, which comes within ``limit``; else the fault begins with ``hangs``."""
@@ -205,7 +230,9 @@ class CameraProcess:
             raise
         if "fault" in head:
             raws = dict(zip(head["raws"], contents, strict=True))
-            raise CameraFault(head["fault"], is_lasting=head["is_lasting"], raws=raws)
+            raise CameraFault(
+                head["fault"], is_lasting=head["is_lasting"], is_of_another=head["is_of_another"], raws=raws
+            )
         if "facts" not in head:
             return None
         content, *beside = contents
@@ -247,20 +274,38 @@ class CameraProcess:
                 if descriptor == process.stdout.fileno():
                     if chunk:
                         return chunk
-                    raise self._describe_end()
+                    raise self._note_end()
                 self._tail = (self._tail + chunk)[-MAX_STDERR_KEPT:]
                 if not chunk:
                     waiting.unregister(descriptor)
 
-    def _describe_end(self) -> CameraFault:
-        """Return the fault of a process that ended by itself."""
+    def _note_end(self) -> CameraFault:
+        """Close a process that ended by itself, and return the fault of what it was asked for.
+
+        Where the check of a picture was the cause, `picture` raises why, and what was asked for is only lost.
+        """
         process = self._process
         assert process is not None  # noqa: S101 - it was used; this informs mypy
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
+        number = self._activity.picture_at_fault()
         self.close()
         ended = ProgramExit(process.returncode, stopped=False, stderr_tail=self._tail)
-        return CameraFault(f"its process {ended}; that is a fault of its library or driver")
+        fault = CameraFault(f"its process {ended}; that is a fault of its library or driver")
+        if number is None:
+            return fault
+        self._faults[number] = fault
+        return CameraFault(LOST, is_of_another=True)
+
+    @contextlib.contextmanager
+    def _about(self, number: int) -> Iterator[None]:
+        """Raise the fault of a picture that is known, whatever else the requests for it raise."""
+        try:
+            yield
+        except CameraFault:
+            if number in self._faults:
+                raise self._faults.pop(number) from None
+            raise
 
     @contextlib.contextmanager
     def _patience(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool]) -> Iterator[Callable[[], str]]:
@@ -281,8 +326,8 @@ class CameraProcess:
             yield give_up
 
 
-def _end(process: _Process) -> None:
-    for pipe in (process.stdin, process.stdout, process.stderr):  # the process ends at the end of stdin
+def _end(process: _Process, activity: IO[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr, activity):  # the process ends at the end of stdin
         if pipe is not None:
             pipe.close()
     try:

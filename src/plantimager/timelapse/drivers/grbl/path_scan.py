@@ -4,7 +4,9 @@ Only moving, settling and open shutters exclude each other. The arm moves on as 
 transfer of the pictures, their check and their writing go on behind it, in a thread for each camera. Before the next
 exposure all pictures of the position before are transferred. A check that isn't over by then goes on behind that
 exposure and its transfer, and no further: of each camera one picture at most is left so. Where one has failed, all
-others are finished, and the arm goes back to its position.
+others are finished, and the arm goes back to its position, from where it stands when that is known: at the next
+position before the exposure, or after it, where the check failed meanwhile. From the position after that, and before
+its exposure, only where a check lasts until the arm has left the next position.
 """
 
 from __future__ import annotations
@@ -129,7 +131,7 @@ class PathScan:
                 shots = [_Shot(number, reached, self._tries(camera, number, reached)) for camera in cameras]
                 in_flight = [*self._left.values(), *shots]
                 self._expose(pool, shots)
-                if any(shot.fault for shot in shots):  # the arm still stands there
+                if any(shot.fault for shot in in_flight):  # the arm still stands there
                     self._collect(pool, in_flight)
             self._collect(pool, in_flight)
 
@@ -213,7 +215,11 @@ class PathScan:
 
     def _close(self, shot: _Shot) -> bool:
         """Let the arm move on, and report it: exposure and transfer may each last nearly as long as a stall."""
-        self._report(f"camera {shot.tries.camera.name}: transferring position {shot.number + 1}")
+        name = shot.tries.camera.name
+        left = self._left.get(name)
+        if left is not None and self._rig.is_refused(left.tries, self._monitor):
+            self._finish_left(name)  # before the arm may leave
+        self._report(f"camera {name}: transferring position {shot.number + 1}")
         return shot.close_shutter()
 
     def _finish_left(self, name: str) -> None:
