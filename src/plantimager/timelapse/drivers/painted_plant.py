@@ -18,7 +18,6 @@ from plantimager.timelapse.drivers.cameras.base import describe_picture
 from plantimager.timelapse.drivers.cameras.exif import add_exif
 from plantimager.timelapse.scan.secrets import without_secrets
 from plantimager.timelapse.support import json_text
-from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -216,5 +215,4 @@ def facts_of(request: ScanRequest, camera: Camera, arm: Pose, taken_at: datetime
 
 def with_exif(picture: bytes, request: ScanRequest, camera: Camera, shot: int, arm: Pose, taken_at: datetime) -> bytes:
     """Return a painted picture with the essentials in its EXIF."""
-    software = f"{DISTRIBUTION} {installed_version()}"
-    return add_exif(picture, describe_picture(request, camera, shot, arm), taken_at.astimezone(UTC), software)
+    return add_exif(picture, describe_picture(request, camera, shot, arm), taken_at.astimezone(UTC))

@@ -108,7 +108,7 @@ class CameraProcess:
         self._activity = Activity(number)
         self._tail = b""
         try:
-            self._answer("it wasn't open", OPEN_TIMEOUT)
+            self._ask("it wasn't open", OPEN_TIMEOUT)
         except CameraFault:
             self.close()
             raise
@@ -123,8 +123,7 @@ class CameraProcess:
         """
         with contextlib.suppress(CameraFault):
             if self.is_open:
-                self._request("ask")
-                self._answer("it doesn't answer", ANSWER_TIMEOUT)
+                self._ask("it doesn't answer", ANSWER_TIMEOUT, "ask")
             else:
                 self.open()
             return
@@ -142,8 +141,8 @@ class CameraProcess:
             It didn't expose in time, or at all.
         """
         self.open()
-        self._request("trigger", asdict(exposure))
-        self._answer("the exposure hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
+        limit = timedelta(seconds=exposure.seconds) + GRACE
+        self._ask("the exposure hangs", limit, "trigger", asdict(exposure), should_stop=should_stop)
 
     def fetch(self, exposure: Exposure, should_stop: Callable[[], bool]) -> int:
         """Transfer the picture of the exposure that was triggered last; return its number, for `picture`.
@@ -152,8 +151,8 @@ class CameraProcess:
         """
         number = next(self._numbers)
         with self._about(number):
-            self._request("fetch", number)
-            self._answer("the transfer hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
+            limit = timedelta(seconds=exposure.seconds) + GRACE
+            self._ask("the transfer hangs", limit, "fetch", number, should_stop=should_stop)
         return number
 
     def describe(self, number: int, should_stop: Callable[[], bool]) -> CameraPicture | None:
@@ -165,9 +164,7 @@ class CameraProcess:
             As `picture`, which raises it again.
         """
         try:
-            with self._patience("its process hangs", ANSWER_TIMEOUT, should_stop) as give_up:
-                self._request("describe", number)
-                return self._receive(give_up)
+            return self._ask("its process hangs", ANSWER_TIMEOUT, "describe", number, should_stop=should_stop)
         except CameraFault as fault:
             self._faults.setdefault(number, fault)
             raise
@@ -197,8 +194,7 @@ class CameraProcess:
         One that stays on the camera's card does no harm before the card is full, which the camera reports.
         """
         with contextlib.suppress(CameraFault):
-            self._request("discard")
-            self._answer("deleting its picture hangs", ANSWER_TIMEOUT)
+            self._ask("deleting its picture hangs", ANSWER_TIMEOUT, "discard")
 
     def close(self) -> None:
         """End the process and what it runs, in bounded time."""
@@ -216,10 +212,14 @@ class CameraProcess:
         except OSError as gone:
             raise self._note_end() from gone
 
-    def _answer(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Wait for the next answer, which comes within ``limit``; else the fault begins with ``hangs``."""
+    def _ask(
+        self, hangs: str, limit: timedelta, *words: Any, should_stop: Callable[[], bool] = lambda: False
+    ) -> CameraPicture | None:
+        """Return the answer to a request, or the first of all; after ``limit`` raise a fault that begins with ``hangs``."""
         with self._patience(hangs, limit, should_stop) as give_up:
-            self._receive(give_up)
+            if words:
+                self._request(*words)
+            return self._receive(give_up)
 
     def _receive(self, give_up: Callable[[], str]) -> CameraPicture | None:
         """Return the picture of the next answer, None where it has none. Raises its fault, or what ``give_up`` says."""

@@ -40,7 +40,6 @@ from plantimager.timelapse.drivers.cameras.base import (
 )
 from plantimager.timelapse.drivers.cameras.exif import add_exif, has_capture_time
 from plantimager.timelapse.drivers.cameras.pictures import judge, raw_extension, require_whole_raw
-from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +75,8 @@ class _Server:
 
     def __init__(self, camera: CameraDevice, activity: Activity) -> None:
         self._camera, self._activity = camera, activity
-        self._shutter = _Shutter(Exposure(None, None, "jpeg", {}, 0.0), *[datetime.fromtimestamp(0, UTC)] * 2)
+        self._shutter: _Shutter
+        """Of the exposure that was triggered last."""
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._checks: dict[int, _Check] = {}
         """By the numbers of their pictures, the oldest first."""
@@ -142,8 +142,7 @@ def _checked(capture: Capture, shutter: _Shutter) -> CameraPicture:
         raws = {**capture.raws, **({} if extension is None else {extension: capture.content})}
         raise CameraFault(str(fault), is_lasting=fault.is_lasting, raws=raws) from fault
     with contextlib.suppress(Exception):  # EXIF that can't be extended stays as it is; the metadata has it all
-        software = f"{DISTRIBUTION} {installed_version()}"
-        content = add_exif(content, shutter.exposure.description, shutter.began, software)
+        content = add_exif(content, shutter.exposure.description, shutter.began)
     facts |= {
         "taken_at": shutter.began.isoformat(),
         "shutter_closed_at": shutter.ended.isoformat(),
