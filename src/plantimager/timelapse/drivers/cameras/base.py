@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.device_access import cure_of_refusal
 from plantimager.timelapse.scan.secrets import without_secrets
+from plantimager.timelapse.support import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT: Final = timedelta(seconds=2)
 """The time for a camera's process to close its camera before it is killed; that of `command` takes over a second."""
 
+
+LENGTH_BYTES: Final = 8
+"""Bytes of the length of an answer from a camera's process."""
 
 LOST: Final = "its picture was lost with its process, which ended before the picture was checked"
 """The fault of a picture whose camera's process was ended by something else."""
@@ -85,6 +89,7 @@ class CameraFault(Exception):
         raws: Mapping[str, bytes] | None = None,
     ) -> None:
         super().__init__(problem)
+        self.problem = problem
         self.is_lasting = is_lasting
         """Whether the same request would fail again, as with a setting that the camera doesn't have."""
         self.is_of_another = is_of_another
@@ -136,6 +141,20 @@ def describe_picture(request: ScanRequest, camera: Camera, number: int, pose: Po
     asked = ", ".join(f"{name} {value}" for name, value in without_secrets(dict(camera.config)).items())
     what = f"{request.scan_id} {camera.name} {number:05d}, attempt {request.attempt}"
     return "; ".join(filter(None, (what, str(pose).replace("°", ""), asked)))
+
+
+def facts_for_metadata(
+    request: ScanRequest, camera: Camera, arm: Pose, facts: Mapping[str, Any], retries: int = 0
+) -> dict[str, Any]:
+    """Return what the metadata of a picture says of its taking: ``facts`` of it, and how it was asked for."""
+    ours = {
+        **facts,
+        "settings_asked": without_secrets(json_text.jsonable(dict(camera.config))),
+        "arm_pose": list(arm),
+        "attempt": request.attempt,
+        "retries": retries,
+    }
+    return {"timelapsed": ours}
 
 
 def explain_refusal(devices: Iterable[str], group: str, drop_in: str) -> str | None:

@@ -14,8 +14,16 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from msgspec import msgpack
+
 from plantimager.timelapse.drivers.cameras.activity import Activity
-from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, LOST, CameraFault, CameraPicture
+from plantimager.timelapse.drivers.cameras.base import (
+    CLOSE_TIMEOUT,
+    LENGTH_BYTES,
+    LOST,
+    CameraFault,
+    CameraPicture,
+)
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.processes import POLL_INTERVAL
 from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, MAX_STDERR_KEPT, ProgramExit, leave_to_oom_killer
@@ -164,7 +172,7 @@ class CameraProcess:
             As `picture`, which raises it again.
         """
         try:
-            return self._ask("its process hangs", ANSWER_TIMEOUT, "describe", number, should_stop=should_stop)
+            return self._ask("checking its picture hangs", JUDGE_TIMEOUT, "describe", number, should_stop=should_stop)
         except CameraFault as fault:
             self._faults.setdefault(number, fault)
             raise
@@ -215,7 +223,7 @@ class CameraProcess:
     def _ask(
         self, hangs: str, limit: timedelta, *words: Any, should_stop: Callable[[], bool] = lambda: False
     ) -> CameraPicture | None:
-        """Return the answer to a request, or the first of all; after ``limit`` raise a fault that begins with ``hangs``."""
+        """Return the next answer, after a request if there is one; the fault after ``limit`` begins with ``hangs``."""
         with self._patience(hangs, limit, should_stop) as give_up:
             if words:
                 self._request(*words)
@@ -224,40 +232,28 @@ class CameraProcess:
     def _receive(self, give_up: Callable[[], str]) -> CameraPicture | None:
         """Return the picture of the next answer, None where it has none. Raises its fault, or what ``give_up`` says."""
         try:
-            head, contents = self._read(give_up)
+            answer = self._read(give_up)
         except BaseException:
             self.close()
             raise
-        if "fault" in head:
-            raws = dict(zip(head["raws"], contents, strict=True))
-            raise CameraFault(
-                head["fault"], is_lasting=head["is_lasting"], is_of_another=head["is_of_another"], raws=raws
-            )
-        if "facts" not in head:
+        if answer is None:
             return None
-        content, *beside = contents
-        return CameraPicture(content, head["facts"], dict(zip(head["raws"], beside, strict=True)), head["digest"])
+        if "problem" in answer:
+            raise CameraFault(**answer)
+        return CameraPicture(**answer)
 
-    def _read(self, give_up: Callable[[], str]) -> tuple[dict[str, Any], list[bytes]]:
-        """Return the line of an answer, and the files behind it. Any error leaves the rest of it in the pipe."""
-        head, content, missing = b"", bytearray(), -1
-        answer: dict[str, Any] = {}
-        while missing != 0:
-            chunk = self._chunk(give_up)
-            if missing < 0:
-                head += chunk
-                line, end, chunk = head.partition(b"\n")
-                if not end:
-                    continue
-                answer = json.loads(line)
-                missing = sum(answer.get("lengths", ()))
-                if missing > MAX_ANSWER_BYTES:
-                    raise CameraFault(f"a picture of {missing} bytes; at most {MAX_ANSWER_BYTES} are taken")
-            content += chunk
-            missing -= len(chunk)
-        ends = list(itertools.accumulate(answer.get("lengths", ()), initial=0))
+    def _read(self, give_up: Callable[[], str]) -> dict[str, Any] | None:
+        """Return an answer. Any error leaves the rest of it in the pipe."""
+        content, end = bytearray(), LENGTH_BYTES
+        while len(content) < end:
+            content += self._chunk(give_up)
+            if end == LENGTH_BYTES <= len(content):
+                end += int.from_bytes(content[:LENGTH_BYTES], "big")
+                if end > MAX_ANSWER_BYTES:
+                    raise CameraFault(f"a picture of {end} bytes; at most {MAX_ANSWER_BYTES} are taken")
         with memoryview(content) as whole:
-            return answer, [bytes(whole[start:end]) for start, end in itertools.pairwise(ends)]
+            answer: dict[str, Any] | None = msgpack.decode(whole[LENGTH_BYTES:])
+        return answer
 
     def _chunk(self, give_up: Callable[[], str]) -> bytes:
         """Return the next bytes of an answer; keep what comes on stderr meanwhile."""

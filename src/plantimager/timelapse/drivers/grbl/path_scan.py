@@ -17,17 +17,15 @@ import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.cameras import KINDS
-from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture
+from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture, facts_for_metadata
 from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault, Stopped
 from plantimager.timelapse.drivers.gantry.motion import normalized_angle
 from plantimager.timelapse.drivers.grbl.hardware import Overlap
 from plantimager.timelapse.drivers.grbl.tries import Tries
 from plantimager.timelapse.scan.pose import HOME, Pose
-from plantimager.timelapse.scan.secrets import without_secrets
-from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.errors import ScanCancelled, ScanFailed
 
@@ -243,9 +241,9 @@ class PathScan:
         """Write a picture and its raw files, and only then let the camera delete them."""
         self._rig.require_free_space(self._attempt.request.dataset_dir.parent)
         camera = self._rig.cameras[shot.tries.camera.name]
-        path = self._layout.add(
-            shot.tries.camera, shot.number, shot.reached, picture.content, self._facts(shot, picture)
-        )
+        asked, arm = shot.tries.camera, shot.reached
+        facts = facts_for_metadata(self._attempt.request, asked, arm, picture.facts, len(shot.tries.faults))
+        path = self._layout.add(asked, shot.number, arm, picture.content, facts)
         written = [path, *self._keep_raws(shot, picture.raws)]
         for refused in {*(self._attempt.directory / RAW).glob(f"{path.stem}.*")} - {*written}:
             refused.unlink()  # of an earlier try
@@ -275,17 +273,6 @@ class PathScan:
             directory.mkdir(exist_ok=True)
             path.write_bytes(content)
         return paths
-
-    def _facts(self, shot: _Shot, picture: CameraPicture) -> dict[str, Any]:
-        asked = {"settings_asked": json_text.jsonable(dict(shot.tries.camera.config))}
-        ours = {
-            **picture.facts,
-            **without_secrets(asked),
-            "arm_pose": list(shot.reached),
-            "attempt": self._attempt.request.attempt,
-            "retries": len(shot.tries.faults),
-        }
-        return {"timelapsed": ours}
 
     def _report(self, words: str) -> None:
         self._monitor.progress(self._layout.pictures, self._total, words)
