@@ -59,7 +59,7 @@ class Activity:
     def picture_at_fault(self) -> int | None:
         """Return the number of the picture whose check has ended the process; None where something else has.
 
-        One that was killed while it used the camera and checked a picture doesn't tell for which of them: the former.
+        Where it was killed while it used the camera and checked a picture, nobody knows which was meant: the former.
         """
         memory = os.pread(self._descriptor, _STACK.stop, 0)
         number = int.from_bytes(memory[_IN_CHECK], "big")
