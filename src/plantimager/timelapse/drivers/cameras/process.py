@@ -17,13 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from msgspec import msgpack
 
 from plantimager.timelapse.drivers.cameras.activity import Activity
-from plantimager.timelapse.drivers.cameras.base import (
-    CLOSE_TIMEOUT,
-    LENGTH_BYTES,
-    LOST,
-    CameraFault,
-    CameraPicture,
-)
+from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, LENGTH_BYTES, LOST, CameraFault, CameraPicture
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.processes import POLL_INTERVAL
 from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, MAX_STDERR_KEPT, ProgramExit, leave_to_oom_killer
@@ -57,8 +51,9 @@ _Process = subprocess.Popen[bytes]
 class CameraProcess:
     """One camera of the rig. It is called from one thread at a time; each camera may have a thread of its own.
 
-    After a fault that the camera's process answers with it is still open, and may be asked again. After any other (it
-    hangs, crashes, or talks nonsense) it is closed. Whatever needs an open camera opens it.
+    Calls raise `CameraFault`, but `discard` and `close`. After one that the camera's process answers with it is still
+    open, and may be asked again. After any other (it hangs, crashes, or talks nonsense) it is closed. Whatever needs an
+    open camera opens it.
     """
 
     def __init__(self, options: CameraOptions) -> None:
@@ -80,13 +75,7 @@ class CameraProcess:
         return self._process is not None and self._process.poll() is None
 
     def open(self) -> None:
-        """Open the camera, unless it is open.
-
-        Raises
-        ------
-        CameraFault
-            It doesn't answer, or doesn't open within `OPEN_TIMEOUT`.
-        """
+        """Open the camera within `OPEN_TIMEOUT`, unless it is open."""
         if self.is_open:
             return
         if self._process is not None:
@@ -122,13 +111,7 @@ class CameraProcess:
             raise
 
     def make_ready(self) -> None:
-        """Open the camera, or ask an open one whether it answers; one that doesn't is opened again, which wakes it.
-
-        Raises
-        ------
-        CameraFault
-            As `open`, twice in a row: some cameras need the first time to wake up.
-        """
+        """Open the camera, or ask an open one whether it answers; one that doesn't is opened again, which wakes it."""
         with contextlib.suppress(CameraFault):
             if self.is_open:
                 self._ask("it doesn't answer", ANSWER_TIMEOUT, "ask")
@@ -142,11 +125,6 @@ class CameraProcess:
         """Expose, and return when the shutter is closed. Once ``should_stop()`` returns True, it has `GRACE` left.
 
         So have `fetch` and `picture` after it, all together.
-
-        Raises
-        ------
-        CameraFault
-            It didn't expose in time, or at all.
         """
         self.open()
         limit = timedelta(seconds=exposure.seconds) + GRACE
@@ -166,10 +144,7 @@ class CameraProcess:
     def describe(self, number: int, should_stop: Callable[[], bool]) -> CameraPicture | None:
         """Return a picture that was fetched, without its files; None while its check goes on. It isn't waited for.
 
-        Raises
-        ------
-        CameraFault
-            As `picture`, which raises it again.
+        The picture's fault is raised again by `picture`.
         """
         try:
             return self._ask("checking its picture hangs", JUDGE_TIMEOUT, "describe", number, should_stop=should_stop)
@@ -183,11 +158,7 @@ class CameraProcess:
         """Return a picture that was fetched, checked; None where ``is_left()`` becomes true while the check goes on.
 
         A picture is given once, the older one of two first. Once ``should_stop()`` returns True, it has `GRACE` left.
-
-        Raises
-        ------
-        CameraFault
-            It isn't what was asked for, or is lost, or its check hangs.
+        The fault says that it isn't what was asked for, or is lost, or that its check hangs.
         """
         with self._about(number), self._patience("checking its picture hangs", JUDGE_TIMEOUT, should_stop) as give_up:
             while True:
