@@ -23,9 +23,6 @@ CLOSE_TIMEOUT: Final = timedelta(seconds=2)
 """The time for a camera's process to close its camera before it is killed; that of `command` takes over a second."""
 
 
-LENGTH_BYTES: Final = 8
-"""Bytes of the length of an answer from a camera's process."""
-
 LOST: Final = "its picture was lost with its process, which ended before the picture was checked"
 """The fault of a picture whose camera's process was ended by something else."""
 
@@ -89,7 +86,6 @@ class CameraFault(Exception):
         raws: Mapping[str, bytes] | None = None,
     ) -> None:
         super().__init__(problem)
-        self.problem = problem
         self.is_lasting = is_lasting
         """Whether the same request would fail again, as with a setting that the camera doesn't have."""
         self.is_of_another = is_of_another

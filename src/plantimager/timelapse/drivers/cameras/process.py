@@ -14,10 +14,8 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from msgspec import msgpack
-
 from plantimager.timelapse.drivers.cameras.activity import Activity
-from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, LENGTH_BYTES, LOST, CameraFault, CameraPicture
+from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, LOST, CameraFault, CameraPicture
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.processes import POLL_INTERVAL
 from plantimager.timelapse.drivers.programs.run import KILL_TIMEOUT, MAX_STDERR_KEPT, ProgramExit, leave_to_oom_killer
@@ -203,28 +201,40 @@ class CameraProcess:
     def _receive(self, give_up: Callable[[], str]) -> CameraPicture | None:
         """Return the picture of the next answer, None where it has none. Raises its fault, or what ``give_up`` says."""
         try:
-            answer = self._read(give_up)
+            head, contents = self._read(give_up)
         except BaseException:
             self.close()
             raise
-        if answer is None:
+        if "fault" in head:
+            raws = dict(zip(head["raws"], contents, strict=True))
+            raise CameraFault(
+                head["fault"], is_lasting=head["is_lasting"], is_of_another=head["is_of_another"], raws=raws
+            )
+        if "facts" not in head:
             return None
-        if "problem" in answer:
-            raise CameraFault(**answer)
-        return CameraPicture(**answer)
+        content, *beside = contents
+        return CameraPicture(content, head["facts"], dict(zip(head["raws"], beside, strict=True)), head["digest"])
 
-    def _read(self, give_up: Callable[[], str]) -> dict[str, Any] | None:
-        """Return an answer. Any error leaves the rest of it in the pipe."""
-        content, end = bytearray(), LENGTH_BYTES
-        while len(content) < end:
-            content += self._chunk(give_up)
-            if end == LENGTH_BYTES <= len(content):
-                end += int.from_bytes(content[:LENGTH_BYTES], "big")
-                if end > MAX_ANSWER_BYTES:
-                    raise CameraFault(f"a picture of {end} bytes; at most {MAX_ANSWER_BYTES} are taken")
+    def _read(self, give_up: Callable[[], str]) -> tuple[dict[str, Any], list[bytes]]:
+        """Return the line of an answer, and the files behind it. Any error leaves the rest of it in the pipe."""
+        head, content, missing = b"", bytearray(), -1
+        answer: dict[str, Any] = {}
+        while missing != 0:
+            chunk = self._chunk(give_up)
+            if missing < 0:
+                head += chunk
+                line, end, chunk = head.partition(b"\n")
+                if not end:
+                    continue
+                answer = json.loads(line)
+                missing = sum(answer.get("lengths", ()))
+                if missing > MAX_ANSWER_BYTES:
+                    raise CameraFault(f"a picture of {missing} bytes; at most {MAX_ANSWER_BYTES} are taken")
+            content += chunk
+            missing -= len(chunk)
+        ends = list(itertools.accumulate(answer.get("lengths", ()), initial=0))
         with memoryview(content) as whole:
-            answer: dict[str, Any] | None = msgpack.decode(whole[LENGTH_BYTES:])
-        return answer
+            return answer, [bytes(whole[start:end]) for start, end in itertools.pairwise(ends)]
 
     def _chunk(self, give_up: Callable[[], str]) -> bytes:
         """Return the next bytes of an answer; keep what comes on stderr meanwhile."""

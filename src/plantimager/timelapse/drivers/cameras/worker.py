@@ -2,10 +2,11 @@
 
 The first answer says whether the camera is open. Then each line on stdin is a request, ``[WORD, …]``: ``ask`` whether
 the camera answers, ``trigger`` with an exposure, ``fetch`` its picture from the camera, ``describe`` that picture, and
-give the ``picture``, once it is checked, ``discard`` the camera's own files of it. An answer is its length, and a
-`CameraFault`, a `CameraPicture`, or nothing, as MessagePack; nothing is also the picture while its check goes on. The
-end of stdin means that the camera isn't needed any more, or that the daemon was killed: the exposure is interrupted,
-the camera closed, and the process ends within `CLOSE_TIMEOUT`, even if the camera hangs.
+give the ``picture``, once it is checked, ``discard`` the camera's own files of it. An answer is a line of JSON,
+``{"lengths": [N, …], …}`` or ``{"fault": "…", …}``, and so many bytes: that of ``picture`` has the picture and its raw
+files, or nothing while the check goes on. The end of stdin means that the camera isn't needed any more, or that the
+daemon was killed: the exposure is interrupted, the camera closed, and the process ends within `CLOSE_TIMEOUT`, even if
+the camera hangs.
 
 Pictures are checked on a thread of its own, one after the other, while the camera takes the next. Whoever fetches a
 picture gives it a number, so that no other is ever taken for it.
@@ -26,13 +27,10 @@ from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from msgspec import msgpack
-
 from plantimager.timelapse.drivers.cameras import explain_missing
 from plantimager.timelapse.drivers.cameras.activity import Activity
 from plantimager.timelapse.drivers.cameras.base import (
     CLOSE_TIMEOUT,
-    LENGTH_BYTES,
     LOST,
     CameraDevice,
     CameraFault,
@@ -167,15 +165,17 @@ def main(kind: str, options: str, descriptor: str) -> None:
         try:
             opened.append(_open(kind, json.loads(options)))
         except CameraFault as fault:
-            _answer(out, fault)
+            _answer_fault(out, fault)
         else:
             _answer(out, None)
             server = _Server(opened[0], activity)
             while (request := requests.get()) is not None:
                 try:
-                    _answer(out, server.carry_out(*request))
+                    picture = server.carry_out(*request)
                 except CameraFault as fault:
-                    _answer(out, fault)
+                    _answer_fault(out, fault)
+                else:
+                    _answer(out, picture)
     for camera in opened:
         camera.close()
 
@@ -199,10 +199,22 @@ def _listen(requests: SimpleQueue[list[Any] | None], opened: Sequence[CameraDevi
     os._exit(1)  # the camera's thread hangs
 
 
-def _answer(out: BinaryIO, picture: CameraPicture | CameraFault | None) -> None:
-    content = msgpack.encode(vars(picture) if isinstance(picture, CameraFault) else picture, enc_hook=str)
-    out.write(len(content).to_bytes(LENGTH_BYTES, "big"))
-    out.write(content)
+def _answer(out: BinaryIO, picture: CameraPicture | None) -> None:
+    if picture is None:
+        _send(out, {}, [])
+    else:
+        head = {"facts": picture.facts, "raws": list(picture.raws), "digest": picture.digest}
+        _send(out, head, [picture.content, *picture.raws.values()])
+
+
+def _answer_fault(out: BinaryIO, fault: CameraFault) -> None:
+    cause = {"is_lasting": fault.is_lasting, "is_of_another": fault.is_of_another}
+    _send(out, {"fault": str(fault), **cause, "raws": list(fault.raws)}, [*fault.raws.values()])
+
+
+def _send(out: BinaryIO, head: dict[str, Any], contents: Sequence[bytes]) -> None:
+    out.write(json.dumps({**head, "lengths": [len(content) for content in contents]}, default=str).encode() + b"\n")
+    out.writelines(contents)
     out.flush()
 
 
