@@ -6,6 +6,7 @@ would wait in vain.
 
 import io
 import json
+import threading
 
 import pytest
 from grbl_scans import facts_of, log_of, recorded_poses
@@ -57,13 +58,53 @@ def test_one_picture_of_a_camera_at_most_is_left_in_its_check(rig, faults, reque
             assert steps[:at].count("exposure") - steps[:at].count("checked") <= 1
 
 
-def test_arm_goes_back_where_a_check_fails_behind_the_next_exposure(rig, faults, request_):
-    """From the position after that, for this picture alone, and the scan goes on where it was."""
+@pytest.mark.parametrize("fault", ["short", "small"])
+def test_arm_stays_where_a_check_has_failed_behind_the_exposure(rig, faults, tmp_path, fault):
+    """At the next position, whether it is known in the process of the camera or only by the picture before."""
+    (tmp_path / "datasets").mkdir()
+    request = make_request(tmp_path / "datasets", configuration={**CONFIGURATION, "top": {}})
     (faults / "check").write_text("2")
+    (faults / "long").write_text("3")
+    (faults / fault).write_text("2")
+    Image.new("RGB", (320, 240)).save(faults / "small.jpg")
+    driver, board = rig(**TOP)
+    assert driver.scan(request, RecordingMonitor()).pictures == 4
+    first, second, third, *_, fourth = board.goals
+    assert board.goals == [first, second, third, second, fourth]
+    assert retries(request) == [0, 1, 0, 0]
+
+
+def test_arm_stays_where_the_check_of_one_of_two_cameras_has_failed(rig, faults, tmp_path):
+    """The other camera's picture of that position is kept, and none is taken twice."""
+    (tmp_path / "datasets").mkdir()
+    request = make_request(tmp_path / "datasets", configuration={**CONFIGURATION, "side": {}})
+    (faults / "check").write_text("2")
+    (faults / "long").write_text("3")
+    (faults / "short").write_text("2")
+    argv = ["cp", str(tmp_path / "picture.jpg"), "{output}"]
+    driver, board = rig(cameras={**TOP["cameras"], "side": {"kind": "command", "argv": argv}})
+    assert driver.scan(request, RecordingMonitor()).pictures == 8
+    assert board.goals == [*board.goals[:3], board.goals[1], board.goals[-1]]
+    metadata = {file.stem: json.loads(file.read_text()) for file in (request.dataset_dir / "metadata/images").iterdir()}
+    assert {name for name, about in metadata.items() if about["timelapsed"]["retries"]} == {"top-00001"}
+
+
+def test_arm_goes_back_where_a_check_fails_when_it_has_left_the_next_position(rig, faults, request_):
+    """From the position after that, the first after the fault is known, and the scan goes on where it was."""
+    (faults / "check long").write_text("2")
     (faults / "short").write_text("2")
     driver, board = rig(**TOP)
     monitor = RecordingMonitor()
+
+    def end_check():
+        while len(board.goals) < 4:
+            threading.Event().wait(0.01)
+        (faults / "check go").touch()
+
+    watcher = threading.Thread(target=end_check)
+    watcher.start()
     assert driver.scan(request_, monitor).pictures == 4
+    watcher.join()
     first, second, third, fourth = board.goals[:4]
     assert board.goals == [first, second, third, fourth, second, fourth]
     assert retries(request_) == [0, 1, 0, 0]
@@ -90,6 +131,20 @@ def test_picture_in_its_check_is_taken_again_where_the_next_exposure_ends_the_pr
     note = driver.scan(request_, RecordingMonitor()).note
     assert retries(request_) == [0, 1, 1, 0]
     assert note.startswith("2 exposures repeated (")
+    assert "camera top: its process was ended by SIGABRT" in note
+    assert "camera top: its picture was lost with its process, which ended before the picture was checked" in note
+
+
+def test_check_that_ends_the_process_in_the_next_exposure_costs_that_none_of_its_tries(rig, faults, request_):
+    """That one's exposure had begun, and is refused when it is repeated: it has that try still."""
+    (faults / "check").write_text("2")
+    (faults / "check fatal").write_text("2")
+    (faults / "long").write_text("3")
+    (faults / "refuse").write_text("4")
+    driver, _ = rig(**TOP, exposure_retries=0)
+    note = driver.scan(request_, RecordingMonitor()).note
+    assert retries(request_) == [0, 1, 2, 0]
+    assert len(log_of(faults, "opening")) == 4
     assert "camera top: its process was ended by SIGABRT" in note
     assert "camera top: its picture was lost with its process, which ended before the picture was checked" in note
 

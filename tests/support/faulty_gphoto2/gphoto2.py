@@ -12,12 +12,15 @@ from 1 over all processes: ``3 7``. What is done with the camera is written to i
 ``crash``       the library crashes in the exposure
 ``asleep``      the camera answers nothing until it is opened again, which removes the file
 ``small``       the picture is another one, of 320 × 240
-``wait``        the transfer waits until the file ``go`` is there
+``wait``        the transfer waits until the file ``check go`` is there
 ``raw``         the content is a raw file, which the camera makes beside every picture, announced later
 ``raw first``   likewise, but it is the picture that is announced later
 ``raw late``    likewise, but only to one who waits for over a second
 ``check``       the check of the picture goes on until the camera is asked for the next exposure;
                 checks are counted, not exposures
+``check long``  likewise, but until the file ``check go`` is there
+``check fatal`` the library that decodes crashes in the check, once it goes on; checks are counted
+``long``        the exposure ends when all checks that have begun are over
 ``same name``   each picture has the name of the one before; the content doesn't matter
 ``further``     the content is a further picture of each exposure, announced later, as in a bracket
 ==============  ===================================================================================
@@ -26,6 +29,7 @@ from 1 over all processes: ``3 7``. What is done with the camera is written to i
 import os
 import sys
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,11 +62,28 @@ def _require_whole(jpeg, require_whole=jpeg_file.require_whole):
     if _hits("check", "checking"):
         while _count() <= _count("checking"):
             threading.Event().wait(0.01)
+    while _hits("check long", "checking") and not (FAULTS / "check go").exists():
+        threading.Event().wait(0.01)
+    if _hits("check fatal", "checking"):
+        os.abort()
     require_whole(jpeg)
     _log("checked")
 
 
 jpeg_file.require_whole = _require_whole
+
+
+def _telling(note):
+    """Have the end of a check be logged, once whoever asks for it hears of it."""
+
+    def note_and_log(future, outcome):
+        note(future, outcome)
+        _log("over")
+
+    return note_and_log
+
+
+Future.set_result, Future.set_exception = map(_telling, (Future.set_result, Future.set_exception))
 
 
 def _fail(code=real.GP_ERROR):
@@ -101,6 +122,8 @@ class Camera(real.Camera):
             threading.Event().wait()
         if _hits("crash"):
             os.abort()
+        while _hits("long") and _count("over") < _count("checking"):
+            threading.Event().wait(0.01)
         path = super().capture(kind, *arguments)
         if (FAULTS / "same name").exists():
             self.same, path = path, SimpleNamespace(folder="/", name=SAME)
@@ -126,6 +149,7 @@ class Camera(real.Camera):
         return super().wait_for_event(milliseconds, *arguments)
 
     def file_get(self, folder, name, *arguments):
+        _log("transfer")
         if _hits("lost"):
             _fail(real.GP_ERROR_TIMEOUT)
         while _hits("wait") and not (FAULTS / "go").exists():

@@ -14,11 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from plantimager.timelapse.drivers.cameras.base import describe_picture
+from plantimager.timelapse.drivers.cameras.base import describe_picture, facts_for_metadata
 from plantimager.timelapse.drivers.cameras.exif import add_exif
-from plantimager.timelapse.scan.secrets import without_secrets
-from plantimager.timelapse.support import json_text
-from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -200,21 +197,11 @@ def _write(picture: Image.Image, captions: Sequence[str]) -> None:
 
 def facts_of(request: ScanRequest, camera: Camera, arm: Pose, taken_at: datetime) -> dict[str, Any]:
     """Return what is known of a painted picture, as real cameras have it in their metadata."""
-    facts = {
-        "taken_at": taken_at.isoformat(),
-        "size": [camera.res_x, camera.res_y],
-        "format": camera.encoding,
-        "rotation": 0,
-        "settings_asked": without_secrets(json_text.jsonable(dict(camera.config))),
-        "settings_reported": {},
-        "arm_pose": list(arm),
-        "attempt": request.attempt,
-        "retries": 0,
-    }
-    return {"timelapsed": facts}
+    size = [camera.res_x, camera.res_y]
+    facts = {"taken_at": taken_at.isoformat(), "size": size, "format": camera.encoding, "rotation": 0}
+    return facts_for_metadata(request, camera, arm, {**facts, "settings_reported": {}})
 
 
 def with_exif(picture: bytes, request: ScanRequest, camera: Camera, shot: int, arm: Pose, taken_at: datetime) -> bytes:
     """Return a painted picture with the essentials in its EXIF."""
-    software = f"{DISTRIBUTION} {installed_version()}"
-    return add_exif(picture, describe_picture(request, camera, shot, arm), taken_at.astimezone(UTC), software)
+    return add_exif(picture, describe_picture(request, camera, shot, arm), taken_at.astimezone(UTC))

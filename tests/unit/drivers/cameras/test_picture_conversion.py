@@ -141,5 +141,5 @@ def test_size_and_rotation_of_a_tiff_are_those_of_its_file(orientation):
 def test_tiff_that_was_scaled_gets_its_exif_too():
     """What is written anew is a file that EXIF can be added to."""
     scaled = judge(encode(gradient(), "TIFF", compression="tiff_lzw"), exposure("tiff", HALF))[0]
-    after = add_exif(scaled, "col0_5", datetime(2026, 6, 22, tzinfo=UTC), "us")
+    after = add_exif(scaled, "col0_5", datetime(2026, 6, 22, tzinfo=UTC))
     assert decode(after).getexif()[Base.ImageDescription] == "col0_5"

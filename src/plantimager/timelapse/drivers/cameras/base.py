@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plantimager.timelapse.drivers.device_access import cure_of_refusal
 from plantimager.timelapse.scan.secrets import without_secrets
+from plantimager.timelapse.support import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ CLOSE_TIMEOUT: Final = timedelta(seconds=2)
 
 
 PICTURE_LOST: Final = "its picture was lost with its process, which ended before the picture was checked"
-"""The fault of a picture that the camera's process had received."""
+"""The fault of a picture whose camera's process was ended by something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,19 @@ class CameraPicture:
 class CameraFault(Exception):
     """The camera doesn't answer, or didn't take the picture; worded for the person at the rig."""
 
-    def __init__(self, problem: str, *, is_lasting: bool = False, raws: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        is_lasting: bool = False,
+        is_of_another: bool = False,
+        raws: Mapping[str, bytes] | None = None,
+    ) -> None:
         super().__init__(problem)
         self.is_lasting = is_lasting
         """Whether the same request would fail again, as with a setting that the camera doesn't have."""
+        self.is_of_another = is_of_another
+        """Whether another picture was the cause, so that it costs none of this one's tries."""
         self.raws = raws or {}
         """The raw files that were made all the same, by their extension; nobody else may have them."""
 
@@ -127,6 +137,20 @@ def describe_picture(request: ScanRequest, camera: Camera, number: int, pose: Po
     asked = ", ".join(f"{name} {value}" for name, value in without_secrets(dict(camera.config)).items())
     what = f"{request.scan_id} {camera.name} {number:05d}, attempt {request.attempt}"
     return "; ".join(filter(None, (what, str(pose).replace("°", ""), asked)))
+
+
+def facts_for_metadata(
+    request: ScanRequest, camera: Camera, arm: Pose, facts: Mapping[str, Any], retries: int = 0
+) -> dict[str, Any]:
+    """Return what the metadata of a picture says of its taking: ``facts`` of it, and how it was asked for."""
+    ours = {
+        **facts,
+        "settings_asked": without_secrets(json_text.jsonable(dict(camera.config))),
+        "arm_pose": list(arm),
+        "attempt": request.attempt,
+        "retries": retries,
+    }
+    return {"timelapsed": ours}
 
 
 def explain_refusal(devices: Iterable[str], group: str, drop_in: str) -> str | None:

@@ -13,6 +13,7 @@ from PIL.ExifTags import IFD, Base
 
 from plantimager.timelapse.drivers.cameras import tiff_file
 from plantimager.timelapse.drivers.cameras.jpeg_file import BEGINS, header_segments
+from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,8 +34,8 @@ _DEPTHS: Final = {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16}
 """Bits of a sample in Pillow's modes; 8 in the others."""
 
 
-def add_exif(content: bytes, description: str, taken_at: datetime, software: str) -> bytes:
-    """Return a JPEG, PNG or TIFF with these entries in its EXIF, which keeps what the camera wrote there.
+def add_exif(content: bytes, description: str, taken_at: datetime) -> bytes:
+    """Return a JPEG, PNG or TIFF with these entries, and ours, in its EXIF, which keeps what the camera wrote there.
 
     A TIFF of one upright image that isn't compressed is written again, pixel by pixel the same. Any other picture is
     returned as it is, such as one with 48 bits a pixel, and so is one whose EXIF has no space for them.
@@ -49,7 +50,7 @@ def add_exif(content: bytes, description: str, taken_at: datetime, software: str
         if is_tiff:  # it is written again; any other has been decoded once, to judge it
             image.load()
     exif[Base.ImageDescription] = description.encode("ascii", "replace").decode("ascii")
-    exif[Base.Software] = software
+    exif[Base.Software] = f"{DISTRIBUTION} {installed_version()}"
     times = exif.get_ifd(IFD.Exif)
     times[Base.DateTimeOriginal] = f"{taken_at:%Y:%m:%d %H:%M:%S}"
     times[Base.SubsecTimeOriginal] = f"{taken_at:%f}"

@@ -12,8 +12,9 @@ import sys
 import weakref
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
+from plantimager.timelapse.drivers.cameras.activity import Activity
 from plantimager.timelapse.drivers.cameras.base import CLOSE_TIMEOUT, PICTURE_LOST, CameraFault, CameraPicture
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.processes import POLL_INTERVAL
@@ -39,7 +40,7 @@ JUDGE_TIMEOUT: Final = timedelta(minutes=2)
 ANSWER_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that an open camera takes to answer, or to delete a file."""
 
-MAX_WORKER_ANSWER_BYTES: Final = 1 << 29
+MAX_ANSWER_BYTES: Final = 1 << 29
 """Three times picture and raw file of the largest cameras."""
 
 _Process = subprocess.Popen[bytes]
@@ -48,19 +49,23 @@ _Process = subprocess.Popen[bytes]
 class CameraProcess:
     """One camera of the rig. It is called from one thread at a time; each camera may have a thread of its own.
 
-    After a fault that the camera's process answers with it is still open, and may be asked again. After any other (it
-    hangs, crashes, or talks nonsense) it is closed. Whatever needs an open camera opens it.
+    Calls raise `CameraFault`, but `discard` and `close`. After one that the camera's process answers with it is still
+    open, and may be asked again. After any other (it hangs, crashes, or talks nonsense) it is closed. Whatever needs an
+    open camera opens it.
     """
 
     def __init__(self, options: CameraOptions) -> None:
         self.options = options
         self._process: _Process | None = None
         self._end: Callable[[], Any] = lambda: None
+        self._activity = Activity(-1)
         self._tail = b""
         self._numbers = itertools.count()
         """Of pictures."""
         self._grace: Deadline | None = None
         """What a cancellation has left of `GRACE`, for all calls after it."""
+        self._faults: dict[int, CameraFault] = {}
+        """Of pictures that aren't asked for yet, by their numbers, as far as known."""
 
     @property
     def is_open(self) -> bool:
@@ -68,20 +73,18 @@ class CameraProcess:
         return self._process is not None and self._process.poll() is None
 
     def open(self) -> None:
-        """Open the camera, unless it is open.
-
-        Raises
-        ------
-        CameraFault
-            It doesn't answer, or doesn't open within `OPEN_TIMEOUT`.
-        """
+        """Open the camera within `OPEN_TIMEOUT`, unless it is open."""
         if self.is_open:
             return
-        self.close()
-        command = [sys.executable, "-P", "-m", WORKER, self.options.kind, json.dumps(dict(self.options.options))]
+        if self._process is not None:
+            self._note_end()
+        options = json.dumps(dict(self.options.options))
+        activity = os.fdopen(os.memfd_create("activity"), "rb", buffering=0)
+        number = activity.fileno()
         try:
             self._process = process = subprocess.Popen(
-                command,
+                [sys.executable, "-P", "-m", WORKER, self.options.kind, options, str(number)],
+                pass_fds=(number,),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -92,29 +95,24 @@ class CameraProcess:
                 process_group=0,
             )
         except OSError as problem:
+            activity.close()
             raise CameraFault(f"its process can't be started: {problem.strerror}") from problem
         leave_to_oom_killer(process.pid)
         # The process ends with this object, even without `close`.
-        self._end = weakref.finalize(self, _end, process)
+        self._end = weakref.finalize(self, _end, process, activity)
+        self._activity = Activity(number)
         self._tail = b""
         try:
-            self._answer("it wasn't open", OPEN_TIMEOUT)
+            self._ask("it wasn't open", OPEN_TIMEOUT)
         except CameraFault:
             self.close()
             raise
 
     def make_ready(self) -> None:
-        """Open the camera, or ask an open one whether it answers; one that doesn't is opened again, which wakes it.
-
-        Raises
-        ------
-        CameraFault
-            As `open`, twice in a row: some cameras need the first time to wake up.
-        """
+        """Open the camera, or ask an open one whether it answers; one that doesn't is opened again, which wakes it."""
         with contextlib.suppress(CameraFault):
             if self.is_open:
-                self._request("ask")
-                self._answer("it doesn't answer", ANSWER_TIMEOUT)
+                self._ask("it doesn't answer", ANSWER_TIMEOUT, "ask")
             else:
                 self.open()
             return
@@ -125,15 +123,10 @@ class CameraProcess:
         """Expose, and return when the shutter is closed. Once ``should_stop()`` returns True, it has `GRACE` left.
 
         So have `fetch` and `picture` after it, all together.
-
-        Raises
-        ------
-        CameraFault
-            It didn't expose in time, or at all.
         """
         self.open()
-        self._request("trigger", asdict(exposure))
-        self._answer("the exposure hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
+        limit = timedelta(seconds=exposure.seconds) + GRACE
+        self._ask("the exposure hangs", limit, "trigger", asdict(exposure), should_stop=should_stop)
 
     def fetch(self, exposure: Exposure, should_stop: Callable[[], bool]) -> int:
         """Transfer the picture of the exposure that was triggered last; return its number, for `picture`.
@@ -141,9 +134,21 @@ class CameraProcess:
         Its check begins, and goes on behind the next exposure. The rest is as for `trigger`.
         """
         number = next(self._numbers)
-        self._request("fetch", number)
-        self._answer("the transfer hangs", timedelta(seconds=exposure.seconds) + GRACE, should_stop)
+        with self._about(number):
+            limit = timedelta(seconds=exposure.seconds) + GRACE
+            self._ask("the transfer hangs", limit, "fetch", number, should_stop=should_stop)
         return number
+
+    def describe(self, number: int, should_stop: Callable[[], bool]) -> CameraPicture | None:
+        """Return a picture that was fetched, without its files; None while its check goes on. It isn't waited for.
+
+        The picture's fault is raised again by `picture`.
+        """
+        try:
+            return self._ask("checking its picture hangs", JUDGE_TIMEOUT, "describe", number, should_stop=should_stop)
+        except CameraFault as fault:
+            self._faults.setdefault(number, fault)
+            raise
 
     def picture(
         self, number: int, should_stop: Callable[[], bool], is_left: Callable[[], bool] = lambda: False
@@ -151,15 +156,9 @@ class CameraProcess:
         """Return a picture that was fetched, checked; None where ``is_left()`` becomes true while the check goes on.
 
         A picture is given once, the older one of two first. Once ``should_stop()`` returns True, it has `GRACE` left.
-
-        Raises
-        ------
-        CameraFault
-            It isn't what was asked for, or is lost, or its check hangs.
+        The fault says that it isn't what was asked for, or is lost, or that its check hangs.
         """
-        if not self.is_open:
-            raise CameraFault(PICTURE_LOST)
-        with self._patience("checking its picture hangs", JUDGE_TIMEOUT, should_stop) as give_up:
+        with self._about(number), self._patience("checking its picture hangs", JUDGE_TIMEOUT, should_stop) as give_up:
             while True:
                 self._request("picture", number)
                 picture = self._receive(give_up)
@@ -172,8 +171,7 @@ class CameraProcess:
         One that stays on the camera's card does no harm before the card is full, which the camera reports.
         """
         with contextlib.suppress(CameraFault):
-            self._request("discard")
-            self._answer("deleting its picture hangs", ANSWER_TIMEOUT)
+            self._ask("deleting its picture hangs", ANSWER_TIMEOUT, "discard")
 
     def close(self) -> None:
         """End the process and what it runs, in bounded time."""
@@ -185,16 +183,20 @@ class CameraProcess:
     def _request(self, *words: Any) -> None:
         process = self._process
         if process is None or process.stdin is None:
-            raise CameraFault("its process has ended")
+            raise CameraFault(PICTURE_LOST, is_of_another=True)
         try:
             process.stdin.write(json.dumps(words).encode() + b"\n")
         except OSError as gone:
-            raise self._describe_end() from gone
+            raise self._note_end() from gone
 
-    def _answer(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Wait for the next answer, which comes within ``limit``; else the fault begins with ``hangs``."""
+    def _ask(
+        self, hangs: str, limit: timedelta, *words: Any, should_stop: Callable[[], bool] = lambda: False
+    ) -> CameraPicture | None:
+        """Return the next answer, after a request if there is one; the fault after ``limit`` begins with ``hangs``."""
         with self._patience(hangs, limit, should_stop) as give_up:
-            self._receive(give_up)
+            if words:
+                self._request(*words)
+            return self._receive(give_up)
 
     def _receive(self, give_up: Callable[[], str]) -> CameraPicture | None:
         """Return the picture of the next answer, None where it has none. Raises its fault, or what ``give_up`` says."""
@@ -205,7 +207,9 @@ class CameraProcess:
             raise
         if "fault" in head:
             raws = dict(zip(head["raws"], contents, strict=True))
-            raise CameraFault(head["fault"], is_lasting=head["is_lasting"], raws=raws)
+            raise CameraFault(
+                head["fault"], is_lasting=head["is_lasting"], is_of_another=head["is_of_another"], raws=raws
+            )
         if "facts" not in head:
             return None
         content, *beside = contents
@@ -224,8 +228,8 @@ class CameraProcess:
                     continue
                 answer = json.loads(line)
                 missing = sum(answer.get("lengths", ()))
-                if missing > MAX_WORKER_ANSWER_BYTES:
-                    raise CameraFault(f"a picture of {missing} bytes; at most {MAX_WORKER_ANSWER_BYTES} are taken")
+                if missing > MAX_ANSWER_BYTES:
+                    raise CameraFault(f"a picture of {missing} bytes; at most {MAX_ANSWER_BYTES} are taken")
             content += chunk
             missing -= len(chunk)
         ends = list(itertools.accumulate(answer.get("lengths", ()), initial=0))
@@ -247,20 +251,38 @@ class CameraProcess:
                 if descriptor == process.stdout.fileno():
                     if chunk:
                         return chunk
-                    raise self._describe_end()
+                    raise self._note_end()
                 self._tail = (self._tail + chunk)[-MAX_STDERR_KEPT:]
                 if not chunk:
                     waiting.unregister(descriptor)
 
-    def _describe_end(self) -> CameraFault:
-        """Return the fault of a process that ended by itself."""
+    def _note_end(self) -> CameraFault:
+        """Close a process that ended by itself, and return the fault of what it was asked for.
+
+        Where the check of a picture was the cause, `picture` raises why, and what was asked for is only lost.
+        """
         process = self._process
         assert process is not None  # noqa: S101 - it was used; this informs mypy
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
+        number = self._activity.picture_at_fault()
         self.close()
         ended = ProgramExit(process.returncode, stopped=False, stderr_tail=self._tail)
-        return CameraFault(f"its process {ended}; that is a fault of its library or driver")
+        fault = CameraFault(f"its process {ended}; that is a fault of its library or driver")
+        if number is None:
+            return fault
+        self._faults[number] = fault
+        return CameraFault(PICTURE_LOST, is_of_another=True)
+
+    @contextlib.contextmanager
+    def _about(self, number: int) -> Iterator[None]:
+        """Raise the fault of a picture that is known, whatever else the requests for it raise."""
+        try:
+            yield
+        except CameraFault:
+            if number in self._faults:
+                raise self._faults.pop(number) from None
+            raise
 
     @contextlib.contextmanager
     def _patience(self, hangs: str, limit: timedelta, should_stop: Callable[[], bool]) -> Iterator[Callable[[], str]]:
@@ -281,8 +303,8 @@ class CameraProcess:
             yield give_up
 
 
-def _end(process: _Process) -> None:
-    for pipe in (process.stdin, process.stdout, process.stderr):  # the process ends at the end of stdin
+def _end(process: _Process, activity: IO[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr, activity):  # the process ends at the end of stdin
         if pipe is not None:
             pipe.close()
     try:

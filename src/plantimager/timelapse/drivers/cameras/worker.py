@@ -1,11 +1,12 @@
-"""The process of a camera: ``python -m …cameras.worker KIND OPTIONS``, started by `process.CameraProcess`.
+"""The process of a camera: ``python -m …cameras.worker KIND OPTIONS DESCRIPTOR``, started by `process.CameraProcess`.
 
 The first answer says whether the camera is open. Then each line on stdin is a request, ``[WORD, …]``: ``ask`` whether
-the camera answers, ``trigger`` with an exposure, ``fetch`` its picture from the camera, give the ``picture`` once it
-is checked, ``discard`` the camera's own files of it. An answer is a line of JSON, ``{"lengths": [N, …], …}`` or
-``{"fault": "…", …}``, and so many bytes: that of ``picture`` has the picture and its raw files, or nothing while the
-check goes on. The end of stdin means that the camera isn't needed any more, or that the daemon was killed: the exposure
-is interrupted, the camera closed, and the process ends within `CLOSE_TIMEOUT`, even if the camera hangs.
+the camera answers, ``trigger`` with an exposure, ``fetch`` its picture from the camera, ``describe`` that picture, and
+give the ``picture``, once it is checked, ``discard`` the camera's own files of it. An answer is a line of JSON,
+``{"lengths": [N, …], …}`` or ``{"fault": "…", …}``, and so many bytes: that of ``picture`` has the picture and its raw
+files, or nothing while the check goes on. The end of stdin means that the camera isn't needed any more, or that the
+daemon was killed: the exposure is interrupted, the camera closed, and the process ends within `CLOSE_TIMEOUT`, even if
+the camera hangs.
 
 Pictures are checked on a thread of its own, one after the other, while the camera takes the next. Whoever fetches a
 picture gives it a number, so that no other is ever taken for it.
@@ -21,12 +22,13 @@ import os
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from plantimager.timelapse.drivers.cameras import explain_missing
+from plantimager.timelapse.drivers.cameras.activity import Activity
 from plantimager.timelapse.drivers.cameras.base import (
     CLOSE_TIMEOUT,
     PICTURE_LOST,
@@ -38,7 +40,6 @@ from plantimager.timelapse.drivers.cameras.base import (
 )
 from plantimager.timelapse.drivers.cameras.exif import add_exif, has_capture_time
 from plantimager.timelapse.drivers.cameras.pictures import judge, raw_extension, require_whole_raw
-from plantimager.timelapse.support.distribution import DISTRIBUTION, installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,9 +73,10 @@ class _Check:
 class _Server:
     """The requests of one camera, carried out one after the other."""
 
-    def __init__(self, camera: CameraDevice) -> None:
-        self._camera = camera
-        self._shutter = _Shutter(Exposure(None, None, "jpeg", {}, 0.0), *[datetime.fromtimestamp(0, UTC)] * 2)
+    def __init__(self, camera: CameraDevice, activity: Activity) -> None:
+        self._camera, self._activity = camera, activity
+        self._shutter: _Shutter
+        """Of the exposure that was triggered last."""
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._checks: dict[int, _Check] = {}
         """By the numbers of their pictures, the oldest first."""
@@ -84,6 +86,17 @@ class _Server:
     def carry_out(self, word: str, *arguments: Any) -> CameraPicture | None:
         """Return the result of a request. Raises `CameraFault`."""
         match word:
+            case "picture":
+                return self._give(*arguments)
+            case "describe":
+                picture = self._find(arguments[0]).picture
+                return replace(picture.result(), content=b"", raws={}) if picture.done() else None
+        with self._activity.using_camera():
+            self._use(word, *arguments)
+        return None
+
+    def _use(self, word: str, *arguments: Any) -> None:
+        match word:
             case "ask":
                 self._camera.require_answer()
             case "trigger":
@@ -91,30 +104,31 @@ class _Server:
                 self._camera.trigger(exposure)
                 self._shutter = _Shutter(exposure, began, _now())
             case "fetch":
+                (number,) = arguments
                 capture = self._camera.fetch()
-                check = self._thread.submit(_checked, capture, self._shutter)
-                self._checks[arguments[0]] = _Check(check, capture.on_camera)
+                check = self._thread.submit(self._activity.run_check, number, _checked, capture, self._shutter)
+                self._checks[number] = _Check(check, capture.on_camera)
                 while len(self._checks) > MAX_IN_CHECK:
                     del self._checks[min(self._checks)]
-            case "picture":
-                return self._give(*arguments)
             case "discard":
                 # A camera may use a name again; that file's picture isn't on the host's disk yet.
                 later = {file for check in self._checks.values() for file in check.on_camera}
                 self._camera.discard([file for file in self._deletable if file not in later])
-        return None
 
     def _give(self, number: int) -> CameraPicture | None:
         """Return a picture, None while its check goes on."""
-        check = self._checks.get(number)
-        if check is None:
-            raise CameraFault(PICTURE_LOST)
+        check = self._find(number)
         if not wait([check.picture], CHECK_WAIT).done:
             return None
         del self._checks[number]
         picture = check.picture.result()
         self._deletable = check.on_camera
         return picture
+
+    def _find(self, number: int) -> _Check:
+        if number not in self._checks:
+            raise CameraFault(PICTURE_LOST, is_of_another=True)
+        return self._checks[number]
 
 
 def _checked(capture: Capture, shutter: _Shutter) -> CameraPicture:
@@ -128,8 +142,7 @@ def _checked(capture: Capture, shutter: _Shutter) -> CameraPicture:
         raws = {**capture.raws, **({} if extension is None else {extension: capture.content})}
         raise CameraFault(str(fault), is_lasting=fault.is_lasting, raws=raws) from fault
     with contextlib.suppress(Exception):  # EXIF that can't be extended stays as it is; the metadata has it all
-        software = f"{DISTRIBUTION} {installed_version()}"
-        content = add_exif(content, shutter.exposure.description, shutter.began, software)
+        content = add_exif(content, shutter.exposure.description, shutter.began)
     facts |= {
         "taken_at": shutter.began.isoformat(),
         "shutter_closed_at": shutter.ended.isoformat(),
@@ -139,8 +152,10 @@ def _checked(capture: Capture, shutter: _Shutter) -> CameraPicture:
     return CameraPicture(content, facts, capture.raws, digest)
 
 
-def main(kind: str, options: str) -> None:
-    """Serve one camera until stdin ends."""
+def main(kind: str, options: str, descriptor: str) -> None:
+    """Serve one camera until stdin ends; the descriptor is that of its `Activity`."""
+    activity = Activity(int(descriptor))
+    activity.record_crash()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # so that the output of a library doesn't get between the answers
     requests: SimpleQueue[list[Any] | None] = SimpleQueue()
@@ -153,7 +168,7 @@ def main(kind: str, options: str) -> None:
             _answer_fault(out, fault)
         else:
             _answer(out, None)
-            server = _Server(opened[0])
+            server = _Server(opened[0], activity)
             while (request := requests.get()) is not None:
                 try:
                     picture = server.carry_out(*request)
@@ -193,8 +208,8 @@ def _answer(out: BinaryIO, picture: CameraPicture | None) -> None:
 
 
 def _answer_fault(out: BinaryIO, fault: CameraFault) -> None:
-    head = {"fault": str(fault), "is_lasting": fault.is_lasting, "raws": list(fault.raws)}
-    _send(out, head, [*fault.raws.values()])
+    cause = {"is_lasting": fault.is_lasting, "is_of_another": fault.is_of_another}
+    _send(out, {"fault": str(fault), **cause, "raws": list(fault.raws)}, [*fault.raws.values()])
 
 
 def _send(out: BinaryIO, head: dict[str, Any], contents: Sequence[bytes]) -> None:

@@ -129,7 +129,7 @@ class GrblRig:
         )
         checking = f"camera {tries.camera.name}: checking its picture"
         while True:
-            moves_on = was_ended = False
+            moves_on = False
             try:
                 with naming_camera(tries.camera.name):
                     if not camera.is_open:
@@ -138,17 +138,12 @@ class GrblRig:
                     camera.trigger(exposure, lambda: monitor.cancelled)
                     moves_on = overlap.close_shutter()
                     tries.note_transfer(camera.fetch(exposure, lambda: monitor.cancelled))
-                was_open = camera.is_open
                 overlap.finish_earlier()
-                was_ended = was_open and not camera.is_open
                 report(checking)
                 return self._checked(tries, monitor, overlap.is_left)
             except CameraFault as fault:
                 overlap.finish_earlier()  # before the camera is closed, which may have it still
-                if was_ended:  # by the check of the earlier picture, so that it costs none of its own tries
-                    tries.faults.append(str(fault))
-                else:
-                    tries.note(fault, is_open=camera.is_open)
+                tries.note(fault, is_open=camera.is_open)
                 if tries.reopens:
                     camera.close()
                 if tries.are_over or moves_on or monitor.cancelled:
@@ -165,17 +160,23 @@ class GrblRig:
         CameraFault
             It failed. The camera is not closed, even where it has to be opened again: it may have another picture.
         """
-        was_open = self.cameras[tries.camera.name].is_open
         try:
             picture = self._checked(tries, monitor)
         except CameraFault as fault:
-            if was_open:
-                tries.note(fault, is_open=self.cameras[tries.camera.name].is_open)
-            else:  # by the fault of the next exposure, so that it costs none of its own tries
-                tries.faults.append(str(fault))
+            tries.note(fault, is_open=self.cameras[tries.camera.name].is_open)
             raise
         assert picture is not None  # noqa: S101 - it isn't left again; this informs mypy
         return picture
+
+    def is_refused(self, tries: Tries, monitor: ScanMonitor) -> bool:
+        """Whether a picture that `take` has left in its check is known to have failed; `finish` raises its fault."""
+        try:
+            picture = self.cameras[tries.camera.name].describe(tries.number, lambda: monitor.cancelled)
+            if picture is not None:
+                tries.compare_with_earlier(picture)
+        except CameraFault:
+            return True
+        return False
 
     def _checked(
         self, tries: Tries, monitor: ScanMonitor, is_left: Callable[[], bool] = lambda: False
@@ -242,7 +243,9 @@ def naming_camera(name: str) -> Iterator[None]:
     try:
         yield
     except CameraFault as fault:
-        raise CameraFault(f"camera {name}: {fault}", is_lasting=fault.is_lasting, raws=fault.raws) from fault
+        raise CameraFault(
+            f"camera {name}: {fault}", is_lasting=fault.is_lasting, is_of_another=fault.is_of_another, raws=fault.raws
+        ) from fault
 
 
 @contextlib.contextmanager

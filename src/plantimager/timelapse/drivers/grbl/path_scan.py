@@ -4,7 +4,9 @@ Only moving, settling and open shutters exclude each other. The arm moves on as 
 transfer of the pictures, their check and their writing go on behind it, in a thread for each camera. Before the next
 exposure all pictures of the position before are transferred. A check that isn't over by then goes on behind that
 exposure and its transfer, and no further: of each camera one picture at most is left so. Where one has failed, all
-others are finished, and the arm goes back to its position.
+others are finished, and the arm goes back to its position, from where it stands when that is known: at the next
+position before the exposure, or after it, where the check failed meanwhile. From the position after that, and before
+its exposure, only where a check lasts until the arm has left the next position.
 """
 
 from __future__ import annotations
@@ -15,17 +17,15 @@ import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.cameras import KINDS
-from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture
+from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture, facts_for_metadata
 from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault, Stopped
 from plantimager.timelapse.drivers.gantry.motion import normalized_angle
 from plantimager.timelapse.drivers.grbl.hardware import Overlap
 from plantimager.timelapse.drivers.grbl.tries import Tries
 from plantimager.timelapse.scan.pose import HOME, Pose
-from plantimager.timelapse.scan.secrets import without_secrets
-from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.errors import ScanCancelled, ScanFailed
 
@@ -129,7 +129,7 @@ class PathScan:
                 shots = [_Shot(number, reached, self._tries(camera, number, reached)) for camera in cameras]
                 in_flight = [*self._left.values(), *shots]
                 self._expose(pool, shots)
-                if any(shot.fault for shot in shots):  # the arm still stands there
+                if any(shot.fault for shot in in_flight):  # the arm still stands there
                     self._collect(pool, in_flight)
             self._collect(pool, in_flight)
 
@@ -213,7 +213,11 @@ class PathScan:
 
     def _close(self, shot: _Shot) -> bool:
         """Let the arm move on, and report it: exposure and transfer may each last nearly as long as a stall."""
-        self._report(f"camera {shot.tries.camera.name}: transferring position {shot.number + 1}")
+        name = shot.tries.camera.name
+        left = self._left.get(name)
+        if left is not None and self._rig.is_refused(left.tries, self._monitor):
+            self._finish_left(name)  # before the arm may leave
+        self._report(f"camera {name}: transferring position {shot.number + 1}")
         return shot.close_shutter()
 
     def _finish_left(self, name: str) -> None:
@@ -237,9 +241,9 @@ class PathScan:
         """Write a picture and its raw files, and only then let the camera delete them."""
         self._rig.require_free_space(self._attempt.request.dataset_dir.parent)
         camera = self._rig.cameras[shot.tries.camera.name]
-        path = self._layout.add(
-            shot.tries.camera, shot.number, shot.reached, picture.content, self._facts(shot, picture)
-        )
+        asked, arm = shot.tries.camera, shot.reached
+        facts = facts_for_metadata(self._attempt.request, asked, arm, picture.facts, len(shot.tries.faults))
+        path = self._layout.add(asked, shot.number, arm, picture.content, facts)
         written = [path, *self._keep_raws(shot, picture.raws)]
         for refused in {*(self._attempt.directory / RAW).glob(f"{path.stem}.*")} - {*written}:
             refused.unlink()  # of an earlier try
@@ -269,17 +273,6 @@ class PathScan:
             directory.mkdir(exist_ok=True)
             path.write_bytes(content)
         return paths
-
-    def _facts(self, shot: _Shot, picture: CameraPicture) -> dict[str, Any]:
-        asked = {"settings_asked": json_text.jsonable(dict(shot.tries.camera.config))}
-        ours = {
-            **picture.facts,
-            **without_secrets(asked),
-            "arm_pose": list(shot.reached),
-            "attempt": self._attempt.request.attempt,
-            "retries": len(shot.tries.faults),
-        }
-        return {"timelapsed": ours}
 
     def _report(self, words: str) -> None:
         self._monitor.progress(self._layout.pictures, self._total, words)

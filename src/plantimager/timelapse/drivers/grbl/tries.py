@@ -46,6 +46,8 @@ class Tries:
         """Note a failed try. A camera that its fault has closed (it hung, its library crashed) is opened again."""
         self.faults.append(str(fault))
         self.reopens = False
+        if fault.is_of_another:
+            return
         if fault.is_lasting:
             self.are_over = True
         elif self._left and (is_open or self._was_reopened):

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
-from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from plantimager.timelapse.datasets import attempt
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.drivers.base import EventMonitor
-from plantimager.timelapse.scan.request import ScanRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from plantimager.timelapse.scan.request import ScanRequest
 
 
 class KillPoint(StrEnum):
@@ -35,24 +34,11 @@ def scan_until_killed(
     name: str, options: Mapping[str, Any], request: ScanRequest, at: KillPoint = KillPoint.FIRST_PICTURE
 ) -> None:
     """Have the driver ``name`` scan in a process that is killed with SIGKILL; return when it has ended."""
-    work = {
-        "name": name,
-        "options": dict(options),
-        "at": at,
-        "request": {
-            "scan_id": request.scan_id,
-            "timelapse_id": request.timelapse_id,
-            "index": request.index,
-            "attempt": request.attempt,
-        },
-        "scheduled_at": request.scheduled_at.isoformat(),
-        "dataset_dir": str(request.dataset_dir),
-        "configuration": dict(request.configuration),
-    }
     # By its path and not as a module, which would import the whole package, pytest included.
     command = [sys.executable, "-P", __file__]
-    ended = subprocess.run(command, input=json.dumps(work), text=True, check=False, capture_output=True)
-    assert ended.returncode == -signal.SIGKILL, f"it was not killed: {ended.stderr}"
+    work = pickle.dumps((name, dict(options), request, at.value))
+    ended = subprocess.run(command, input=work, check=False, capture_output=True)
+    assert ended.returncode == -signal.SIGKILL, f"it was not killed: {ended.stderr.decode(errors='replace')}"
 
 
 def _die(*_: object, **__: object) -> NoReturn:
@@ -68,19 +54,13 @@ class _DyingMonitor(EventMonitor):
 
 
 def _scan_and_die() -> None:
-    work = json.load(sys.stdin)
-    point = KillPoint(work["at"])
+    name, options, request, at = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the test that started this process
+    point = KillPoint(at)
     if point is not KillPoint.FIRST_PICTURE:
         getattr(attempt, point)  # it is there under that name
         setattr(attempt, point, _die)
-    request = ScanRequest(
-        **work["request"],
-        scheduled_at=datetime.fromisoformat(work["scheduled_at"]),
-        dataset_dir=Path(work["dataset_dir"]),
-        configuration=work["configuration"],
-    )
     monitor = _DyingMonitor() if point is KillPoint.FIRST_PICTURE else EventMonitor()
-    load_driver(work["name"], work["options"]).scan(request, monitor)
+    load_driver(name, options).scan(request, monitor)
 
 
 if __name__ == "__main__":
