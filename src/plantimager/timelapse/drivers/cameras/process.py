@@ -40,7 +40,7 @@ JUDGE_TIMEOUT: Final = timedelta(minutes=2)
 ANSWER_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that an open camera takes to answer, or to delete a file."""
 
-MAX_ANSWER_BYTES: Final = 1 << 29
+MAX_WORKER_ANSWER_BYTES: Final = 1 << 29
 """Three times picture and raw file of the largest cameras."""
 
 _Process = subprocess.Popen[bytes]
@@ -228,8 +228,8 @@ class CameraProcess:
                     continue
                 answer = json.loads(line)
                 missing = sum(answer.get("lengths", ()))
-                if missing > MAX_ANSWER_BYTES:
-                    raise CameraFault(f"a picture of {missing} bytes; at most {MAX_ANSWER_BYTES} are taken")
+                if missing > MAX_WORKER_ANSWER_BYTES:
+                    raise CameraFault(f"a picture of {missing} bytes; at most {MAX_WORKER_ANSWER_BYTES} are taken")
             content += chunk
             missing -= len(chunk)
         ends = list(itertools.accumulate(answer.get("lengths", ()), initial=0))
