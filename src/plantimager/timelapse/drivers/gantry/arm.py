@@ -97,7 +97,7 @@ class Arm:
         try:
             with self._forgetting_on_error():
                 step()
-        except BoardRestarted:
+        except (BoardRestarted, PositionUnknown):
             with self._forgetting_on_error():
                 step()
 
@@ -216,7 +216,7 @@ class Arm:
         self._tracker.forget()  # until it has arrived
         with self._forgetting_on_error(moving=True):
             try:
-                board.status()  # raises for a restart since the last move: someone may have stopped it
+                self._require_rest_at(start, board)
                 position = Move(board, self._settings, self._tracker, goal, self._options.feed).run(start, wait)
             except Alarm as alarm:
                 raise Alarm(alarm.code, f"on the way to {format_position(goal)}") from alarm
@@ -225,6 +225,19 @@ class Arm:
         if repeats:
             self._repairs.append(f"the board was asked again {repeats} times, as bytes were lost; check the cable")
         return position
+
+    def _require_rest_at(self, position: Position, board: Board) -> None:
+        """Raise a `GantryFault` where the board restarted since the last move: someone may have stopped it.
+
+        The one whose banner was damaged, or isn't known, counts from elsewhere.
+        """
+        if not self._tracker.matches(position, self._tracker.read(board.status())):
+            found = self._tracker.read(board.rest_status())
+            if not self._tracker.matches(position, found):
+                raise PositionUnknown(
+                    f"the arm stands at {format_position(found)} and not at {format_position(position)}, where it was "
+                    "left: look whether another program moves it, and check the board's power supply"
+                )
 
     def go_to_zero(self, wait: Wait) -> None:
         """Go to the arm's zero, after `make_ready`. Raises as `go`.
@@ -250,7 +263,7 @@ class Arm:
         try:
             yield
         except (GantryFault, Stopped) as problem:
-            if moving and not isinstance(problem, CommandRefused | PositionUnknown | Stopped):
+            if moving and not isinstance(problem, BoardRestarted | CommandRefused | PositionUnknown | Stopped):
                 self._tracker.lose()
             self._connection.reset()
             self._tracker.forget()

@@ -28,6 +28,8 @@ MAX_LINE_BYTES: Final = 512
 WRITE_TIMEOUT: Final = 2.0
 """Seconds; a board that works takes a line at once."""
 
+_LINE_END: Final = re.compile(rb"[\r\n]")
+
 _CFLAG: Final = 2
 """Index of the control flags in the list of `termios.tcgetattr`."""
 
@@ -134,10 +136,12 @@ class SerialLine:
         return _text_of(self._unfinished)
 
     def _take_line(self) -> str | None:
-        line, end, rest = self._unfinished.partition(b"\n")
-        if not end and len(line) <= MAX_LINE_BYTES:
+        """Return the next line that isn't empty. CR, LF and both together end one, so that one of two may be lost."""
+        self._unfinished = self._unfinished.lstrip(b"\r\n")
+        line, *rest = _LINE_END.split(self._unfinished, maxsplit=1)
+        if not rest and len(line) <= MAX_LINE_BYTES:
             return None
-        self._unfinished = rest
+        self._unfinished = b"".join(rest)
         return _text_of(line)
 
     def discard_input(self) -> None:

@@ -101,4 +101,4 @@ class PositionTracker:
 
     def has_restarted(self, machine: Position) -> bool:
         """Whether the count of a board without homing can't be believed: zero, although the arm may be elsewhere."""
-        return self.may_be_away and self.matches(ZERO, machine)
+        return not self._options.homing and self.may_be_away and self.matches(ZERO, machine)
