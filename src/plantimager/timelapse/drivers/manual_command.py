@@ -80,10 +80,7 @@ class ManualCommand(Struct, frozen=True):
 def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
     """Return the command in a request; ``source`` names the request in faults. It is not trusted.
 
-    Raises
-    ------
-    FaultsFound
-        With every fault of the request.
+    Raises `FaultsFound` with every fault of the request.
     """
     faults: list[Fault] = []
     table = Table(body, "", faults)

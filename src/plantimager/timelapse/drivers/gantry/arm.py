@@ -19,12 +19,7 @@ from plantimager.timelapse.drivers.gantry.gantry_faults import (
     PositionUnknown,
     Stopped,
 )
-from plantimager.timelapse.drivers.gantry.motion import (
-    ZERO,
-    format_position,
-    nearest_equivalent_angle,
-    position_of,
-)
+from plantimager.timelapse.drivers.gantry.motion import ZERO, format_position, nearest_equivalent_angle, position_of
 from plantimager.timelapse.drivers.gantry.move import Move
 from plantimager.timelapse.drivers.gantry.position import PositionTracker
 from plantimager.timelapse.support.progress import current_report
@@ -134,11 +129,10 @@ class Arm:
     def _stands_as_known(self) -> bool:
         """Whether the board is as it was left: it may have been restarted, unplugged or moved by hand."""
         board = self._connection.board
-        if board is None or self.position is None:
-            return False
-        with contextlib.suppress(GantryFault):
-            status = board.rest_status()
-            return status.state == "Idle" and self._tracker.matches(self.position, self._tracker.read(status))
+        if board is not None and self.position is not None:
+            with contextlib.suppress(GantryFault):
+                status = board.rest_status()
+                return status.state == "Idle" and self._tracker.matches(self.position, self._tracker.read(status))
         return False
 
     def _connect(self) -> Board:

@@ -90,10 +90,7 @@ class Board:
     def wake(self) -> None:
         """Reset the board, so that its state is known: no incomplete line, no move, no work coordinates.
 
-        Raises
-        ------
-        GantryFault
-            It doesn't answer, or not as GRBL's family does.
+        Raises `GantryFault` where it doesn't answer, or not as GRBL's family does.
         """
         heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
         with Deadline(self._boot_timeout) as booting:
@@ -169,10 +166,7 @@ class Board:
 
         ``on_repeat`` is called where it is not known whether the board obeys the line already.
 
-        Raises
-        ------
-        GantryFault
-            The board refused, went into alarm, restarted, or didn't answer.
+        Raises `GantryFault` where the board refused, went into alarm, restarted, or didn't answer.
         """
         for asked in range(1, MAX_ASKS + 1):
             try:
@@ -308,13 +302,7 @@ class Board:
         return False
 
     def status(self) -> Status:
-        """Ask for the status.
-
-        Raises
-        ------
-        GantryFault
-            Alarm, restart, or no answer.
-        """
+        """Ask for the status. Raises `GantryFault` for an alarm, a restart, or no answer."""
         heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
         doubtful, doubtful_offset = "", None
         with Deadline(self._answer_timeout) as deadline:

@@ -31,10 +31,7 @@ class BoardConnection:
     def connect(self) -> tuple[Board, BoardSettings]:
         """Return the board after a reset, and its settings, which are right for the rig.
 
-        Raises
-        ------
-        GantryFault
-            The board doesn't answer, or isn't the right one.
+        Raises `GantryFault` where the board doesn't answer, or isn't the right one.
         """
         options = self._options
         if self._line is None:

@@ -39,10 +39,7 @@ CABLE_PULLED: Final = "the cable was pulled or the board switched off; check the
 def find_usb(usb_id: str) -> str:
     """Return the device of the USB serial adapter with this `USB_ID`.
 
-    Raises
-    ------
-    LineLost
-        There is none, or more than one.
+    Raises `LineLost` where there is none, or more than one.
     """
     wanted = USB_ID.fullmatch(usb_id)
     if wanted is None:
@@ -99,13 +96,7 @@ class SerialLine:
             self._serial = Port(port, baudrate, keep_dtr=keep_dtr, dtr=dtr)
 
     def send(self, data: bytes) -> None:
-        """Send bytes.
-
-        Raises
-        ------
-        LineLost
-            The cable was pulled, or the board takes no bytes.
-        """
+        """Send bytes. Raises `LineLost` where the cable was pulled, or the board takes no bytes."""
         with self._translate_errors(CABLE_PULLED):
             self._serial.write(data)
 
@@ -114,10 +105,7 @@ class SerialLine:
 
         It returns after ``timeout`` seconds at the latest, even if the board sends byte after byte and never a line.
 
-        Raises
-        ------
-        LineLost
-            The cable was pulled.
+        Raises `LineLost` where the cable was pulled.
         """
         line = self._take_line()
         if line is not None:

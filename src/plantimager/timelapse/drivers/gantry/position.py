@@ -76,10 +76,8 @@ class PositionTracker:
     def read(self, status: Status) -> Position:
         """Return the position in a status.
 
-        Raises
-        ------
-        PositionUnknown
-            The board reports machine positions, and reported work positions before, so that its work zero is unknown.
+        Raises `PositionUnknown` where the board reports machine positions, and reported work positions before, so
+        that its work zero is unknown.
         """
         if status.machine is not None and self._origin is not None:
             return scale(self.signs, subtract(status.machine, self._origin))

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from plantimager.timelapse.datasets.disk_space import require_free_space
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture
 from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault, Stopped
@@ -235,7 +236,7 @@ class PathScan:
 
     def _keep(self, shot: _Shot, picture: CameraPicture) -> None:
         """Write a picture and its raw files, and only then let the camera delete them."""
-        self._rig.require_free_space(self._attempt.request.dataset_dir.parent)
+        require_free_space(self._attempt.request.dataset_dir.parent, 0, self._rig.options.keep_free)
         camera = self._rig.cameras[shot.tries.camera.name]
         path = self._layout.add(
             shot.tries.camera, shot.number, shot.reached, picture.content, self._facts(shot, picture)
