@@ -148,14 +148,9 @@ class CommandDriver(ScannerDriver):
         """End what a killed daemon left running, look for the whole dataset, and run the ``recover`` program.
 
         That program is given the same as the program of the scan, and the directory of the interrupted attempt. It may
-        report the number of pictures as that does; otherwise they are counted.
-
-        Raises
-        ------
-        ScanFailed
-            It says that the scan is whole, and the files aren't there; or the place is that of another rig's dataset.
-        ScannerNotReady
-            The disk of the datasets is away or fails: nobody knows.
+        report the number of pictures as that does; otherwise they are counted. Raises `ScanFailed` where it says that
+        the scan is whole, and the files aren't there, or where the place is that of another rig's dataset, and
+        `ScannerNotReady` where the disk of the datasets is away or fails.
         """
         finished = self._end_other_attempts(request)
         if finished is not None or self._options.recover is None:

@@ -75,12 +75,8 @@ class Arm:
     def make_ready(self, wait: Wait) -> None:
         """Connect, and home where the position is unknown. Harmless when all is well.
 
-        Raises
-        ------
-        Stopped
-            ``wait`` returned True.
-        GantryFault
-            The board doesn't answer, isn't the right one, or doesn't home.
+        Raises `Stopped` where ``wait`` returned True, and `GantryFault` where the board doesn't answer, isn't the right
+        one, or doesn't home.
         """
         if self.position is not None and not self._stands_as_known():
             self._tracker.forget()
@@ -141,7 +137,7 @@ class Arm:
         return board
 
     def _believe(self, board: Board) -> None:
-        """Take the position from the board's count of steps, where that can be believed: see `position`."""
+        """Take the position from the board's count of steps, where it can be believed."""
         status = board.rest_status()
         machine = status.machine
         if machine is None:
@@ -177,14 +173,9 @@ class Arm:
     def go(self, goal: Position, wait: Wait) -> Position:
         """Go to a position and return the one that the board reports then, which is the goal within its step size.
 
-        Where the fault may be that of a damaged byte or a hung board, the arm is homed and goes again.
-
-        Raises
-        ------
-        Stopped
-            ``wait`` returned True; the arm was stopped.
-        GantryFault
-            It didn't arrive; the position is unknown.
+        Where the fault may be that of a damaged byte or a hung board, the arm is homed and goes again. Raises `Stopped`
+        where ``wait`` returned True (the arm is held then), and `GantryFault` where it didn't arrive; the position is
+        unknown then.
         """
         try:
             return self._go_once(goal, wait)

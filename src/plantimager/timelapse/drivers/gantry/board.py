@@ -11,6 +11,7 @@ answer until it is reset, and while it homes it may not answer ``?``. So every w
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -164,20 +165,18 @@ class Board:
     def command(self, text: str, on_repeat: Callable[[], object] = lambda: None) -> list[str]:
         """Send a line, again where the answer isn't ``ok``, and return the lines that came before its ``ok``.
 
-        ``on_repeat`` is called where it is not known whether the board obeys the line already.
-
-        Raises `GantryFault` where the board refused, went into alarm, restarted, or didn't answer.
+        ``on_repeat`` is called where it is not known whether the board obeys the line already. Raises `GantryFault`
+        where the board refused, went into alarm, restarted, or didn't answer.
         """
-        for asked in range(1, MAX_ASKS + 1):
+        for _ in range(MAX_ASKS - 1):
             try:
                 return self._ask(text)
-            except (NoAnswer, CommandRefused) as problem:
-                if isinstance(problem, NoAnswer):
-                    on_repeat()
-                if asked == MAX_ASKS:
-                    raise
+            except CommandRefused:
+                pass
+            except NoAnswer:
+                on_repeat()
             self._prepare_repeat()
-        raise AssertionError  # the loop has an end
+        return self._ask(text)
 
     def _ask(self, text: str) -> list[str]:
         self._line.send(text.encode() + LINE_END)
@@ -215,7 +214,7 @@ class Board:
                 try:
                     sure, was_seen = self._home_once(deadline, should_stop)
                 except CommandRefused as refusal:
-                    sure, refused = False, refusal
+                    sure, was_seen, refused = False, False, refusal
                 status = self.rest_status()
                 while status.state == "Home" and not deadline.passed():  # the `ok` was that of an empty line
                     was_seen = True
@@ -231,10 +230,7 @@ class Board:
         raise refused or NoAnswer(f"{self._line.port}: the board doesn't say that it has homed; {_CHECK_CABLE}")
 
     def _home_once(self, deadline: Deadline, should_stop: Callable[[], bool]) -> tuple[bool, bool]:
-        """Send ``$H``; return whether only ``ok`` answered it, and whether the board said that it homes.
-
-        Raises as `home`.
-        """
+        """Send ``$H``; return whether only ``ok`` answered it, and whether the board said that it homes."""
         self._line.send(b"$H" + LINE_END)
         heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
         is_clean, was_seen, quiet, is_over = True, False, 0, False
@@ -289,15 +285,14 @@ class Board:
         )
 
     def _has_modes(self, *modes: str) -> bool:
-        words: list[str] = []
         try:
-            words = " ".join(self._ask("$G")).replace(":", " ").replace("]", " ").split()
+            words = re.split(r"[\s:\]]", " ".join(self._ask("$G")))
+            if all(mode in words for mode in modes):
+                return True
         except NoAnswer:
             pass
         except CommandRefused:
             return True  # not every firmware says
-        if all(mode in words for mode in modes):
-            return True
         self._prepare_repeat()  # the answer may have been that of the line before
         return False
 

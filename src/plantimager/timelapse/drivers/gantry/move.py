@@ -52,14 +52,8 @@ class Move:
     def run(self, start: Position, wait: Wait) -> Position:
         """Move from ``start``, and return where the arm stands, which is the goal within its step size.
 
-        The move is sent again where the arm stands elsewhere afterwards; the goal is absolute, so that is safe.
-
-        Raises
-        ------
-        Stopped
-            ``wait`` returned True; the arm is held.
-        GantryFault
-            It didn't arrive.
+        The move is sent again where the arm stands elsewhere afterwards; the goal is absolute, so that is safe. Raises
+        `Stopped` where ``wait`` returned True (the arm is held then), and `GantryFault` where it didn't arrive.
         """
         words = gcode_words(scale(self._tracker.signs, self._goal))
         for _ in range(MAX_SENDS):
