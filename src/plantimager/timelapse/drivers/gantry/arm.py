@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.gantry import codes
-from plantimager.timelapse.drivers.gantry.connection import BoardConnection
+from plantimager.timelapse.drivers.gantry.board import RESET, Board
 from plantimager.timelapse.drivers.gantry.gantry_faults import (
     Alarm,
     BoardRestarted,
@@ -21,6 +21,7 @@ from plantimager.timelapse.drivers.gantry.gantry_faults import (
 )
 from plantimager.timelapse.drivers.gantry.motion import ZERO, format_position, nearest_equivalent_angle, position_of
 from plantimager.timelapse.drivers.gantry.move import Move
+from plantimager.timelapse.drivers.gantry.port import SerialLine, find_usb
 from plantimager.timelapse.drivers.gantry.position import PositionTracker
 from plantimager.timelapse.support.progress import current_report
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
-    from plantimager.timelapse.drivers.gantry.board import Board
     from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
     from plantimager.timelapse.drivers.gantry.motion import Position
     from plantimager.timelapse.drivers.gantry.move import Wait
@@ -45,7 +45,9 @@ class Arm:
 
     def __init__(self, options: ArmOptions) -> None:
         self._options = options
-        self._connection = BoardConnection(options)
+        self._line: SerialLine | None = None
+        self._board: Board | None = None
+        """None until it is awake and fits the rig, and after everything that calls for a reset."""
         self._settings: BoardSettings
         self._tracker = PositionTracker(options)
         self._repairs: deque[str] = deque(maxlen=MAX_NOTES)
@@ -117,23 +119,40 @@ class Arm:
         if not self._stands_as_known():
             self._tracker.forget()
             self._despite_restart(self._connect)
-        board = self._connection.board
+        board = self._board
         where = "not homed yet" if self.position is None else f"standing at {format_position(self.position)}"
         firmware = (board and board.firmware) or "a board without a name"
-        return f"{firmware} on {self._connection.port}, {where}"
+        return f"{firmware} on {self._port}, {where}"
 
     def _stands_as_known(self) -> bool:
         """Whether the board is as it was left: it may have been restarted, unplugged or moved by hand."""
-        board = self._connection.board
+        board = self._board
         if board is not None and self.position is not None:
             with contextlib.suppress(GantryFault):
                 status = board.rest_status()
                 return status.state == "Idle" and self._tracker.matches(self.position, self._tracker.read(status))
         return False
 
+    @property
+    def _port(self) -> str:
+        """The device of the line."""
+        return self._options.port or find_usb(self._options.usb)
+
     def _connect(self) -> Board:
-        board, self._settings = self._connection.connect()
-        self._tracker.use(self._settings)
+        """Open the line where it isn't, and return the board after a reset, with settings that fit the rig."""
+        options = self._options
+        if self._line is None:
+            keep_dtr = not options.homing or not options.dtr
+            self._line = SerialLine(self._port, options.baudrate, keep_dtr=keep_dtr, dtr=options.dtr)
+        board = Board(self._line, options.answer_timeout, options.boot_timeout)
+        board.wake()
+        reported = board.settings()
+        settings = reported.completed(options.expected, inverted=options.inverted)
+        problems = reported.contradictions(options.expected) + settings.problems(homing=options.homing)
+        if problems:
+            raise GantryFault(f"the board isn't set up for this rig: {'; '.join(problems)}")
+        self._board, self._settings = board, settings
+        self._tracker.use(settings)
         return board
 
     def _believe(self, board: Board) -> None:
@@ -193,7 +212,7 @@ class Arm:
         return self._go_once(goal, wait)
 
     def _go_once(self, goal: Position, wait: Wait) -> Position:
-        start, board = self.position, self._connection.board
+        start, board = self.position, self._board
         if start is None or board is None:
             raise GantryFault(_IN_DOUBT)
         if self._tracker.matches(goal, start):
@@ -238,8 +257,14 @@ class Arm:
     # --- closing --------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the line. Afterwards the position is unknown: another program may use the arm."""
-        self._connection.close()
+        """Close the line. Afterwards the position is unknown: another program may use the arm.
+
+        Opening it again restarts most boards, even hung ones.
+        """
+        self._board = None
+        if self._line is not None:
+            self._line.close()
+        self._line = None
         self._tracker.forget()
 
     @contextlib.contextmanager
@@ -250,7 +275,10 @@ class Arm:
         except (GantryFault, Stopped) as problem:
             if moving and not isinstance(problem, BoardRestarted | CommandRefused | PositionUnknown | Stopped):
                 self._tracker.lose()
-            self._connection.reset()
+            self._board = None
+            if self._line is not None:
+                with contextlib.suppress(GantryFault):
+                    self._line.send(RESET)
             self._tracker.forget()
             if isinstance(problem, LineLost | NoAnswer):
                 self.close()
