@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
     from plantimager.timelapse.drivers.gantry.motion import Position
     from plantimager.timelapse.drivers.gantry.position import PositionTracker
+    from plantimager.timelapse.drivers.gantry.replies import Status
 
     Wait = Callable[[float], bool]
     """Waits that many seconds, or fewer; returns whether to stop what is waited for. `ScanMonitor.wait` is one."""
@@ -89,11 +90,8 @@ class Move:
         while not deadline.passed():
             status = self._board.status()
             state, position = status.state, self._tracker.read(status)
-            if state == "Idle" and self._tracker.matches(self._goal, position):
-                status = self._board.rest_status()  # a damaged position may be the goal by chance
-                state, position = status.state, self._tracker.read(status)
-                if state == "Idle" and self._tracker.matches(self._goal, position):
-                    break
+            if self._is_arrival(status) and self._is_arrival(self._board.status()):  # one may be damaged into the goal
+                break
             self._has_left = self._has_left or not self._tracker.matches(start, position)
             idle_polls = idle_polls + 1 if state == "Idle" else 0
             if idle_polls == MAX_IDLE_POLLS:
@@ -117,6 +115,9 @@ class Move:
                 self._hold()
                 raise Stopped
         return state, position
+
+    def _is_arrival(self, status: Status) -> bool:
+        return status.state == "Idle" and self._tracker.matches(self._goal, self._tracker.read(status))
 
     def _hold(self) -> None:
         """Bring the arm to rest without losing steps, within bounded time. Raises nothing."""
