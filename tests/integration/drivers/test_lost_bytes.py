@@ -1,5 +1,7 @@
 """Bytes that are lost or damaged between driver and board: a repeated question each, and no slot."""
 
+import random
+
 import pytest
 from grbl_stand_in import DIALECTS, SETTINGS, Board
 from soaking import SOAK
@@ -107,6 +109,24 @@ def test_damaged_byte_costs_no_slot_without_limit_switches(direction, damage):
 
         pictures, _, _ = take_scan(DIALECTS["grbl"], homing=False, damage=strike)
         assert is_whole(pictures), f"byte {number}"
+
+
+@pytest.mark.parametrize("homing", [True, False])
+@pytest.mark.parametrize("name", ["grbl", "grblhal", "0.9"])
+def test_bad_line_costs_no_slot(name, homing):
+    """Of 2000 bytes one is lost, doubled or damaged: several in each scan."""
+    whole = 0
+    for seed in range(10):
+        chance = random.Random(seed)
+
+        def strike(way, _number, byte, chance=chance):
+            if chance.random() > 1 / 2000:
+                return byte
+            struck = chance.choice([*DAMAGES.values(), *OTHER_BITS.values()])(byte)
+            return byte if way == "to" and struck == FEED_HOLD else struck
+
+        whole += is_whole(take_scan(DIALECTS[name], homing=homing, damage=strike)[0])
+    assert whole == 10
 
 
 @pytest.mark.parametrize("name", ["grbl", "grblhal"])

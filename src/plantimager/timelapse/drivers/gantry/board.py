@@ -12,7 +12,7 @@ answer until it is reset, and while it homes it may not answer ``?``. So every w
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -146,21 +146,25 @@ class Board:
     def settings(self) -> BoardSettings:
         """Return the settings of the board, none where it lists none; raises as `command`.
 
-        A lost digit would make another value of one.
+        A lost digit would make another value of one, so each is read until two readings agree on it. One that only a
+        single reading has is a damaged line.
         """
-        before: dict[int, float] | None = None
-        for _ in range(MAX_READINGS):
+        votes: Counter[tuple[int, float]] = Counter()
+        for reading in range(MAX_READINGS):
             try:
-                values = dict(filter(None, map(read_setting, self.command("$$"))))
+                votes.update(set(filter(None, map(read_setting, self.command("$$")))))
             except CommandRefused as refusal:
                 if not refusal.is_unknown:
                     raise
                 return BoardSettings({})
-            if values == before:
-                return BoardSettings(values)
-            self._repeats += before is not None
-            before = values
-        raise NoAnswer(f"{self._line.port}: the board lists other settings each time; {_CHECK_CABLE}")
+            agreed = dict(setting for setting, count in votes.items() if count > 1)
+            if reading and agreed.keys() == {number for number, _ in votes}:
+                break
+            self._repeats += reading > 0
+        readings = Counter(number for number, _ in votes.elements())
+        if (votes and not agreed) or any(count > 1 for number, count in readings.items() if number not in agreed):
+            raise NoAnswer(f"{self._line.port}: the board lists other settings each time; {_CHECK_CABLE}")
+        return BoardSettings(agreed)
 
     def command(self, text: str, on_repeat: Callable[[], object] = lambda: None) -> list[str]:
         """Send a line, again where the answer isn't ``ok``, and return the lines that came before its ``ok``.

@@ -89,8 +89,10 @@ class Move:
         nearly = self._settings.move_time(start, self._goal, self._feed) - POLL_INTERVAL
         while not deadline.passed():
             status = self._board.status()
+            if self._is_arrival(status):
+                status = self._board.status()  # the one before may have been damaged into the goal
             state, position = status.state, self._tracker.read(status)
-            if self._is_arrival(status) and self._is_arrival(self._board.status()):  # one may be damaged into the goal
+            if self._is_arrival(status):
                 break
             self._has_left = self._has_left or not self._tracker.matches(start, position)
             idle_polls = idle_polls + 1 if state == "Idle" else 0
