@@ -68,6 +68,9 @@ WORD = re.compile(r"([A-Z])([-+]?(?:\d+\.?\d*|\.\d+))")
 """A word of G-code."""
 LETTERS = frozenset("ABCDFGHIJKLMNPQRSTXYZ")
 
+RESET_MODES = frozenset({"G0", "G21", "G90"})
+"""The modes of a board that was reset."""
+
 CFLAG = 2
 """Index of the control flags in the list of `termios.tcgetattr`."""
 
@@ -167,7 +170,7 @@ class Board:
     """Status requests that homing goes on for."""
     _line: str = ""
     _last: str = ""
-    _modes: frozenset[str] = frozenset({"G21", "G90"})
+    _modes: frozenset[str] = RESET_MODES
 
     def __post_init__(self) -> None:
         self.state = "Alarm" if self._homing else "Idle"
@@ -187,7 +190,7 @@ class Board:
         self.machine, self.offset, self.goal = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), None
         self.state = "Alarm" if self._homing else "Idle"
         self.dead = self.mute = self.fault == "deaf"
-        self._line, self._modes, self.homing_left = "", frozenset({"G21", "G90"}), 0
+        self._line, self._modes, self.homing_left = "", RESET_MODES, 0
 
     def hear(self, byte: str) -> str:
         """Receive one byte; return the answer to it."""
@@ -244,7 +247,7 @@ class Board:
             return ""
         moving = self.goal is not None and self.state != "Hold:0"
         self.mute, self.goal, self.offset = False, None, (0.0, 0.0, 0.0)
-        self._modes, self.homing_left = frozenset({"G21", "G90"}), 0
+        self._modes, self.homing_left = RESET_MODES, 0
         said = "ALARM:3\r\n" if moving else ""
         locked = self._homing and (self.dialect.locks_on_reset or self.state in ("Alarm", "Home"))
         self.state = "Alarm" if moving or locked else "Idle"
@@ -325,13 +328,18 @@ class Board:
             self.state = "Idle"
             return f"{said}ok\r\n"
         if line == "$G" and self.dialect.knows_modes:
-            return f"[GC:G0 G54 G17 {' '.join(sorted(self._modes))} G94 M5 M9 T0 F0 S0]\r\nok\r\n"
+            return f"[GC:{' '.join(sorted(self._modes))} G54 G17 G94 M5 M9 T0 F0 S0]\r\nok\r\n"
         if line in ("$", "$I"):
             return "[HLP:$$ $# $G $I $N $x=val $Nx=line $J=line $SLP $C $X $H ~ ! ? ctrl-x]\r\nok\r\n"
+        if line == "$C" and self.state in ("Idle", "Check"):
+            self.state = "Check" if self.state == "Idle" else "Idle"
+            return "[MSG:Enabled]\r\nok\r\n" if self.state == "Check" else "[MSG:Disabled]\r\nok\r\n"
         if line.startswith("$"):
             return "error:3\r\n"
         if self.state == "Alarm":
             return "error:9\r\n"
+        if self.state == "Check":
+            return "ok\r\n"
         return self._gcode(line)
 
     def _lists(self, number: int) -> bool:
@@ -373,10 +381,13 @@ class Board:
             return "error:25\r\n"
         place = tuple(numbers.get(letter) for letter in "XYZ")
         match words[0][0] + words[0][1].lstrip("0"):
-            case "G90" | "G91" | "G20" | "G21" as mode if len(words) == 1:
+            case "G90" | "G91" | "G20" | "G21" as mode:
                 other = {"G90": "G91", "G91": "G90", "G20": "G21", "G21": "G20"}[mode]
                 self._modes = self._modes - {other} | {mode}
-                return "ok\r\n"
+                return self._move_by_mode(place)
+            case "G80":
+                self._modes = self._modes - {"G0", "G1"} | {"G80"}
+                return "error:31\r\n" if any(to is not None for to in place) else "ok\r\n"
             case "G92":
                 self.offset = tuple(
                     off if to is None else at - to for at, off, to in zip(self.machine, self.offset, place, strict=True)
@@ -385,8 +396,15 @@ class Board:
             case "G" | "G1":
                 if words[0][1] == "1" and "F" not in numbers:
                     return "error:22\r\n"
-                return self._begin(place) if any(to is not None for to in place) else "ok\r\n"
+                self._modes = self._modes - {"G0", "G1", "G80"} | {"G1" if words[0][1] == "1" else "G0"}
+                return self._move_by_mode(place)
         return "error:20\r\n"
+
+    def _move_by_mode(self, place: tuple[float | None, ...]) -> str:
+        """Move to what the words of a line say besides, in the mode of motion that holds."""
+        if all(to is None for to in place):
+            return "ok\r\n"
+        return "error:31\r\n" if "G80" in self._modes else self._begin(place)
 
     def _begin(self, place: tuple[float | None, ...]) -> str:
         self.moves += 1

@@ -108,6 +108,9 @@ class VirtualLine:
         self.answers: list[str] = []
         """All answers of the board, before the mishaps."""
         self.timeout = 0.0
+        self.reports_every = 0.0
+        """Seconds between two status reports that the board sends unasked; 0 where it sends none."""
+        self._next_report = 0.0
         self._coming = bytearray()
         self._flood = b""
         self._slow, self._unplugged = slow, False
@@ -131,6 +134,10 @@ class VirtualLine:
         if not self._coming and self._flood:
             self.now += REST
             self._coming += self._flood
+        if self.reports_every and not self._coming and self.now + self.timeout >= self._next_report:
+            self.now = max(self.now, self._next_report)
+            self._next_report = self.now + self.reports_every
+            self._coming += self.board.hear("?").encode("latin-1")
         size = min(size, len(self._coming), 1 if self._slow else size)
         took = size * (SLOW if self._slow else BYTE_TIME)
         if not size or took > self.timeout > 0:
@@ -220,7 +227,12 @@ def wild_line(line: VirtualLine, said: bytes = b"") -> Iterator[SerialLine]:
 
 @contextlib.contextmanager
 def wild_arm(
-    sheet: Sheet, *, dialect: Dialect = DIALECTS["grbl"], board: Board | None = None, expected: Iterable[int] = ()
+    sheet: Sheet,
+    *,
+    dialect: Dialect = DIALECTS["grbl"],
+    board: Board | None = None,
+    expected: Iterable[int] = (),
+    feed: float | None = None,
 ) -> Iterator[tuple[Arm, VirtualLine]]:
     """Return an arm whose board has the mishaps of a sheet.
 
@@ -235,7 +247,7 @@ def wild_arm(
         patch.object(gantry_board, "Deadline", line.deadline),
         patch.object(move, "Deadline", line.deadline),
     ):
-        made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing, expected=settings))
+        made = Arm(ArmOptions(port="/dev/ttyWILD", homing=sheet.homing, expected=settings, feed=feed))
         try:
             yield made, line
         finally:

@@ -9,7 +9,7 @@ from grbl_stand_in import DIALECTS, SETTINGS, Board, StandIn
 from PIL import Image
 from tree import SUPPORT
 
-from plantimager.timelapse.drivers.gantry import connection, move
+from plantimager.timelapse.drivers.gantry import arm, move
 from plantimager.timelapse.drivers.gantry.port import SerialLine
 from plantimager.timelapse.drivers.grbl import hardware
 from plantimager.timelapse.drivers.grbl.driver import GrblDriver
@@ -73,7 +73,7 @@ def rig(tmp_path, monkeypatch):
             if restarts:
                 stand_in.board.restart()
 
-    monkeypatch.setattr(connection, "SerialLine", Restarting)
+    monkeypatch.setattr(arm, "SerialLine", Restarting)
     make.take_away = take_away
     yield make
     for driver, _ in made:

@@ -308,10 +308,10 @@ def test_picture_stays_on_the_camera_where_the_disk_is_full(rig, faults, request
     """It is the only copy."""
     driver, _ = rig(**OPTIONS)
 
-    def full(_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(driver._rig, "require_free_space", full)
+    monkeypatch.setattr(path_scan, "require_free_space", full)
     with pytest.raises(ScanFailed, match="No space left"):
         driver.scan(request_, RecordingMonitor())
     assert log_of(faults, "deleting") == []

@@ -54,17 +54,14 @@ class ManualCommand(Struct, frozen=True):
 
     def body(self) -> dict[str, Any]:
         """Return the command as the JSON object of a request, which `read_manual_command` reads."""
-        body: dict[str, Any] = {"action": self.action.value}
-        if self.action is ManualAction.GOTO:
-            goal = {"x": self.pose.x, "y": self.pose.y, "pan": self.pose.pan}
-            body |= {axis: at for axis, at in goal.items() if at is not None}
-        elif self.action is ManualAction.SNAPSHOT and self.camera:
-            body["camera"] = self.camera
-        elif self.action is ManualAction.LIGHTS:
-            body["on"] = self.on
-        elif self.action is ManualAction.TRY and self.position:
-            body["position"] = self.position
-        return body
+        values = {
+            "action": self.action.value,
+            **{axis: getattr(self.pose, axis) for axis in ("x", "y", "pan")},
+            "camera": self.camera or None,
+            "on": self.on if self.action is ManualAction.LIGHTS else None,
+            "position": self.position or None,
+        }
+        return {key: value for key, value in values.items() if value is not None}
 
     def __str__(self) -> str:
         match self.action:
@@ -80,10 +77,7 @@ class ManualCommand(Struct, frozen=True):
 def read_manual_command(body: Mapping[str, Any], source: str) -> ManualCommand:
     """Return the command in a request; ``source`` names the request in faults. It is not trusted.
 
-    Raises
-    ------
-    FaultsFound
-        With every fault of the request.
+    Raises `FaultsFound` with every fault of the request.
     """
     faults: list[Fault] = []
     table = Table(body, "", faults)
@@ -166,12 +160,8 @@ def perform(
 ) -> ManualReport:
     """Carry out a command, and return its result. It has to run on the thread that calls the driver.
 
-    Raises
-    ------
-    ManualCommandRefused
-        The driver doesn't offer it.
-    DriverError
-        The rig can't do it, or ``monitor`` was cancelled.
+    Raises `ManualCommandRefused` where the driver doesn't offer it, and `DriverError` where the rig can't do it or
+    ``monitor`` was cancelled.
     """
     if command.action is ManualAction.CHECK:
         return _examine(driver, name, configuration, monitor)

@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 def require_within_reach(pose: Pose, reach: Mapping[str, tuple[float, float]]) -> None:
     """Check that the arm reaches a pose; ``reach`` is axis to lowest and highest, mm.
 
-    Raises
-    ------
-    ScannerNotReady
-        It doesn't.
+    Raises `ScannerNotReady` where it doesn't.
     """
     outside = find_out_of_reach([pose], reach)
     if outside is not None:

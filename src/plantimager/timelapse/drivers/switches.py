@@ -12,9 +12,9 @@ GPIO is NOT tested on hardware: the library is real in the tests, the chip is no
 
 import contextlib
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
@@ -87,24 +87,8 @@ def read_switch(name: str, table: Table) -> SwitchOptions | None:
     return SwitchOptions(name=name, **values) if values["role"] is not None else None
 
 
-class Switch(Protocol):
-    """A part of the rig that is on or off."""
-
-    def set(self, *, on: bool) -> None:
-        """Switch it on or off.
-
-        Raises
-        ------
-        SwitchFault
-            It could not be switched.
-        """
-
-    def close(self) -> None:
-        """Release it in its present state."""
-
-
 class ProgramSwitch:
-    """A switch behind two programs."""
+    """A switch behind two programs. As with a line, `set` raises `SwitchFault` where it could not be switched."""
 
     def __init__(self, options: SwitchOptions) -> None:
         self._options = options
@@ -114,11 +98,7 @@ class ProgramSwitch:
     def set(self, *, on: bool) -> None:
         """Run the program for on, or for off, and then end what the one before has left running."""
         before = DESCENDANTS.left
-        self._run(self._options.on if on else self._options.off)
-        DESCENDANTS.end_left(self._holding, STOP_GRACE)  # what can't be ended is told with the next scan
-        self._holding = DESCENDANTS.left - before
-
-    def _run(self, program: Sequence[str]) -> None:
+        program = self._options.on if on else self._options.off
         try:
             with Deadline(PROGRAM_TIMEOUT) as deadline:
                 ended = run_program(
@@ -134,6 +114,8 @@ class ProgramSwitch:
             raise SwitchFault(f"{program[0]} took longer than {PROGRAM_TIMEOUT.seconds} s")
         if ended.status != 0:
             raise SwitchFault(f"{program[0]} {ended}")
+        DESCENDANTS.end_left(self._holding, STOP_GRACE)  # what can't be ended is told with the next scan
+        self._holding = DESCENDANTS.left - before
 
     def close(self) -> None:
         """Leave what the last program has left running: the switch stays as it is."""
@@ -182,20 +164,18 @@ def _describe_gpio(problem: OSError | ValueError, chip: str, line: str | int) ->
     if refused is not None:
         return f"{chip}: {refused}"
     if number == errno.ENOENT:
-        return f"there is no {chip}; `gpiodetect` lists the chips (a service sees none without {_EXAMPLE})"
-    cure = "another program drives it; `gpioinfo` shows which" if number == errno.EBUSY else _LOOK_UP
+        cure = "`gpiodetect` lists the chips (a service sees none without systemd/examples/gpio.conf)"
+        return f"there is no {chip}; {cure}"
+    busy = "another program drives it; `gpioinfo` shows which"
+    cure = busy if number == errno.EBUSY else "`gpioinfo` lists the chips and their lines"
     return f"{chip} line {line} can't be driven ({problem}); {cure}"
-
-
-_EXAMPLE: Final = "systemd/examples/gpio.conf"
-_LOOK_UP: Final = "`gpioinfo` lists the chips and their lines"
 
 
 class Switchboard:
     """All switches of a rig, brought from phase to phase."""
 
     def __init__(self, switches: Iterable[SwitchOptions]) -> None:
-        self._switches: list[tuple[SwitchOptions, Switch]] = [
+        self._switches: list[tuple[SwitchOptions, ProgramSwitch | GpioSwitch]] = [
             (options, ProgramSwitch(options) if options.line is None else GpioSwitch(options)) for options in switches
         ]
         self._known: dict[Role, bool] = {}
@@ -203,27 +183,18 @@ class Switchboard:
 
     def has_to_power(self) -> bool:
         """Whether the gantry has a power switch that isn't known to be on."""
-        return any(options.role is Role.GANTRY_POWER for options, _ in self._switches) and not self._known.get(
-            Role.GANTRY_POWER, False
-        )
+        has_switch = any(options.role is Role.GANTRY_POWER for options, _ in self._switches)
+        return has_switch and not self._known.get(Role.GANTRY_POWER, False)
 
     def enter(self, phase: RigPhase, *, but: frozenset[Role] = frozenset()) -> None:
         """Switch everything that differs in ``phase``, ``but`` for some roles; the rest, too, where one switch fails.
 
-        Raises
-        ------
-        SwitchFault
-            With every switch that failed.
+        Raises `SwitchFault` with every switch that failed.
         """
         problems: dict[str, list[str]] = {}
         for role, on in switch_changes(self._known, phase):
             if role not in but:
-                failed = self._switch(role, on=on)
-                self._known.pop(role, None)
-                if not failed:
-                    self._known[role] = on
-                for what, why in failed:
-                    problems.setdefault(why, []).append(what)
+                self._switch(role, problems, on=on)
         if problems:  # a cause that several have, such as a chip that isn't there, is told once
             raise SwitchFault("; ".join(f"{', '.join(what)}: {why}" for why, what in problems.items()))
 
@@ -231,17 +202,20 @@ class Switchboard:
         """Let the plant's timer decide again, and switch scan lights off; power stays as it is. Raises as `enter`."""
         self.enter(RigPhase.WARM, but=frozenset({Role.GANTRY_POWER}))
 
-    def _switch(self, role: Role, *, on: bool) -> list[tuple[str, str]]:
-        """Set all switches of a role; return what went wrong, and why."""
-        problems = []
+    def _switch(self, role: Role, problems: dict[str, list[str]], *, on: bool) -> None:
+        """Set all switches of a role; add what went wrong to ``problems``, by its cause."""
+        self._known.pop(role, None)
+        has_failed = False
         for options, switch in self._switches:
             if options.role is role:
                 try:
                     switch.set(on=on)
                 except SwitchFault as fault:
-                    way = "on" if on else "off"
-                    problems.append((f"{options.name} ({role}) could not be switched {way}", str(fault)))
-        return problems
+                    what = f"{options.name} ({role}) could not be switched {'on' if on else 'off'}"
+                    problems.setdefault(str(fault), []).append(what)
+                    has_failed = True
+        if not has_failed:
+            self._known[role] = on
 
     def close(self) -> None:
         """Release all of them in their present states."""

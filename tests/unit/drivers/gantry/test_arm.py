@@ -1,11 +1,14 @@
 """The arm behind boards that differ from GRBL's own, and the words for those that can't be used."""
 
+import contextlib
+import re
+
 import pytest
 from grbl_stand_in import DIALECTS, SETTINGS, Board
 from wild_board import Sheet, wild_arm
 
 from plantimager.timelapse.drivers.gantry.board_settings import MEANINGS
-from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault
+from plantimager.timelapse.drivers.gantry.gantry_faults import Alarm, GantryFault
 
 PATH = [(10.0, 20.0, 30.0), (110.0, 20.0, 350.0), (0.0, 250.0, 0.0)]
 
@@ -60,6 +63,72 @@ class Booting(Board):
         return f"{loader}[MSG:Grbl_ESP32 Ver 1.3a Date 20210522]\r\n{super()._banner()}"
 
 
+class ReturnsOnly(Board):
+    """A board that ends its lines by CR alone."""
+
+    def hear(self, byte):
+        return super().hear(byte).replace("\n", "")
+
+
+class EchoesAll(Board):
+    """A line that sends back every byte, questions included."""
+
+    def hear(self, byte):
+        return byte + super().hear(byte)
+
+
+class HomesSilently(Board):
+    """A board whose ``ok`` after homing is lost each time."""
+
+    def _home_at_last(self):
+        return super()._home_at_last().replace("ok\r\n", "")
+
+
+class OddFields(Board):
+    """A board whose status has fields that are empty, and a file's name."""
+
+    def _status(self):
+        return super()._status().replace("|Bf", "||Pn:|SD:1,a<b|Bf")
+
+
+class Foreign(Board):
+    """A board whose banner is in another language than GRBL's."""
+
+    def _banner(self):
+        return "\r\nGew\xe4chshaus-Gr\xfcbl 2 ['$' f\xfcr Hilfe]\r\n"
+
+
+class RarelyOffset(Board):
+    """A board that reports its offset after a change, and then with each tenth status, as real ones do."""
+
+    rest = 0
+
+    def _status(self):
+        said = super()._status()
+        self.rest = self.rest - 1 if self.rest else 9
+        return said if self.rest == 9 else re.sub(r"\|WCO:[^>|]*", "", said)
+
+    def _gcode(self, line):
+        self.rest = 0 if line.startswith("G92") else self.rest
+        return super()._gcode(line)
+
+
+class RestartsOnce(Board):
+    """A board that restarts in the middle of its first answer to a line."""
+
+    def __init__(self, line):
+        super().__init__()
+        self.line = line
+
+    def _obey(self, line):
+        said = super()._obey(line)
+        if self.line and line.startswith(self.line):
+            self.line = ""
+            self.restart()
+            return said[: len(said) // 2] + self._banner()
+        return said
+
+
 class OkOnly(Board):
     """A printer's board, which takes everything for a command and says ok."""
 
@@ -75,6 +144,13 @@ class OkOnly(Board):
         (Echo(), ()),
         (Verbose(), ()),
         (Booting(), ()),
+        (ReturnsOnly(), ()),
+        (EchoesAll(), ()),
+        (HomesSilently(), ()),
+        (OddFields(), ()),
+        (Foreign(), ()),
+        (RarelyOffset(), ()),
+        *((RestartsOnce(line), ()) for line in ("$$", "$H", "G90", "$G", "G92")),
         (Board({**SETTINGS, 32: "1"}), ()),
     ],
     ids=lambda value: type(value).__name__,
@@ -129,3 +205,99 @@ def test_state_in_which_nothing_moves_has_its_own_cure(state, said):
         pytest.raises(GantryFault, match=f"state {state.partition(':')[0]} after homing: {said}"),
     ):
         arm.make_ready(line.wait)
+
+
+@pytest.mark.parametrize("every", [0.05, 0.1, 0.3])
+def test_board_may_report_its_status_all_the_time(every):
+    """Unasked, so that the line is never quiet, and what is read may be older than the question."""
+    with wild_arm(Sheet(), board=Board(polls=30)) as (arm, line):
+        line.reports_every = every
+        arm.make_ready(line.wait)
+        assert [arm.go(goal, line.wait) for goal in PATH] == [pytest.approx(goal, abs=0.1) for goal in PATH]
+        assert (line.board.homed, arm.take_notes()) == (1, [])
+
+
+class Secretive(Board):
+    """A board that names itself in no known way, restarts at a poll of a move, and then isn't locked."""
+
+    poll, polled, true = 0, 0, (0.0, 0.0, 0.0)
+
+    def _banner(self):
+        return "\r\nready\r\n"
+
+    def _status(self):
+        if self.moves == 2:
+            self.polled += 1
+            if self.polled == self.poll:
+                halfway = self.machine if self.goal is None else self.goal
+                self.true = tuple(at + more for at, more in zip(halfway, self.true, strict=True))
+                self.restart()
+                self.state = "Idle"
+        return super()._status()
+
+    def _home_at_last(self):
+        self.true = (0.0, 0.0, 0.0)
+        return super()._home_at_last()
+
+
+@pytest.mark.parametrize("homing", [True, False])
+@pytest.mark.parametrize("poll", range(1, 9))
+def test_restart_that_goes_unnoticed_costs_no_wrong_picture(poll, homing):
+    """Where the banner isn't known, or was damaged: the board then counts from where it woke up."""
+    board = Secretive({**SETTINGS, 22: "1" if homing else "0"}, polls=4)
+    board.poll = poll
+    origin = (-20.0, -20.0, -331.988) if homing else (0.0, 0.0, 0.0)
+    with wild_arm(Sheet(homing=homing), board=board) as (arm, line):
+        arm.make_ready(line.wait)
+        with contextlib.suppress(GantryFault):
+            for goal in PATH:
+                arm.go(goal, line.wait)
+                true = (at + more for at, more in zip(board.machine, board.true, strict=True))
+                assert [zero - at for zero, at in zip(origin, true, strict=True)] == pytest.approx(goal, abs=0.08)
+
+
+def test_position_that_is_the_goal_by_a_damaged_byte_is_no_arrival():
+    """The board reports Idle once more before it moves, and one byte makes the goal of where it stands."""
+
+    class Idle(Board):
+        def _status(self):
+            said = super()._status()
+            if self.moves == 2 and self.goal is not None and self.asked == 1:
+                return said.replace("<Run", "<Idle").replace("-100.000", "-110.000")
+            return said
+
+    with wild_arm(Sheet(), board=Idle(polls=3)) as (arm, line):
+        arm.make_ready(line.wait)
+        arm.go((80.0, 0.0, 0.0), line.wait)
+        arm.go((90.0, 0.0, 0.0), line.wait)
+        assert line.board.machine[0] == -110.0
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 30])
+def test_alarm_in_the_middle_of_a_status_stops_the_rig(cut):
+    """The arm doesn't drive at the same obstacle again."""
+
+    class Interrupting(Board):
+        def _move_on(self):
+            alarm = super()._move_on()
+            return f"{'<Run|MPos:-20.000,-20.000,-331.988|FS:0,0'[:cut]}{alarm}" if alarm else ""
+
+    with wild_arm(Sheet(), board=Interrupting(fault="alarm 1")) as (arm, line):
+        arm.make_ready(line.wait)
+        with pytest.raises(Alarm, match="a limit switch was hit"):
+            arm.go(PATH[0], line.wait)
+        assert (line.board.homed, line.board.moves) == (1, 1)
+
+
+def test_speed_that_lost_a_digit_costs_no_slot():
+    """The arm is far too slow then; it is stopped, homed, and goes again."""
+
+    class Slow(Board):
+        def _begin(self, place):
+            self.polls = 2 if self.moves else 1_000_000
+            return super()._begin(place)
+
+    with wild_arm(Sheet(), board=Slow(), feed=6000) as (arm, line):
+        arm.make_ready(line.wait)
+        arm.go(PATH[0], line.wait)
+        assert (line.board.homed, line.board.moves) == (2, 2)

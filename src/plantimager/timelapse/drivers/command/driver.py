@@ -1,21 +1,12 @@
 """The driver for a rig behind any program, which it starts for each scan and supervises.
 
-The program of ``argv`` is given the scan in the environment (``TIMELAPSE_ID``, ``SCAN_ID``, ``SLOT`` from 0,
-``ATTEMPT`` from 1, ``SCHEDULED_AT`` in UTC, ``DATASET_DIR``) and on stdin, there as one JSON object that also has the
-scan's ``configuration``. ``DATASET_DIR`` is an empty directory, and the current one. The files that the program leaves
-in it are the dataset, which is moved into place when the program has exited with 0, and has left a file, or as many as
-``expect`` and its own report say.
+timelapsed.toml(5), "The program that scans", is the contract with the program of ``argv``. Its directory is moved into
+place when it has exited with 0, and has left a file, or as many as ``expect`` and its own report say. Without the
+program the rig isn't ready: its disk may not be mounted yet.
 
-The program may report on stdout in lines of JSON: ``{"progress": [17, 36], "note": "picamera"}`` as it goes on, and
-``{"pictures": 72}`` at the end. Any other line counts as a sign of life. Its exit status means: 0, the scan is whole;
-75 (``EX_TEMPFAIL``), the rig isn't ready, call again; any other, this attempt failed, for the reason at the end of
-stderr. Without the program the rig isn't ready: its disk may not be mounted yet.
-
-SIGTERM means: bring the rig to a safe point and exit. The program is sent it when the scan is cancelled and when the
-daemon is killed. A program that was sent SIGTERM has not finished its scan, whatever its exit status. All that the
-program started is ended before its files become the dataset. What can't be ended, being another user's, is reported.
-``prepare`` and ``standby`` may leave processes in sessions of their own, which hold a light on; many are reported. What
-``prepare`` has left is ended after the next ``standby``, and the rest at the end of the service.
+The program is sent SIGTERM when the scan is cancelled and when the daemon is killed. Then it has not finished its scan,
+whatever its exit status. All that it started is ended before its files become the dataset. What ``prepare`` has left in
+sessions of its own is ended after the next ``standby``, and the rest at the end of the service.
 
 Where the daemon is killed in the milliseconds between the last action of the program and its exit, only the program
 itself can know that it had finished: ``recover`` asks it. Without ``recover`` the slot is attempted again.
@@ -30,17 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.datasets import disk_space
-from plantimager.timelapse.datasets.attempt import (
-    MAX_SILENCE,
-    Attempt,
-    begin_attempt,
-    find_finished,
-)
+from plantimager.timelapse.datasets.attempt import MAX_SILENCE, Attempt, begin_attempt, find_finished
 from plantimager.timelapse.datasets.attempt_directory import is_attempt_directory, unfinished_attempts
 from plantimager.timelapse.datasets.contents import check_contents, count_pictures
 from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, EventMonitor, Part, ScanMonitor, ScannerDriver
 from plantimager.timelapse.drivers.command.command_options import TABLE, read_command_options
-from plantimager.timelapse.drivers.command.exchange import ProgramReport, request_as_json, scan_environment
+from plantimager.timelapse.drivers.command.exchange import ProgramReport, describe_scan
 from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.programs.environment import (
     ProgramFault,
@@ -51,13 +37,7 @@ from plantimager.timelapse.drivers.programs.environment import (
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, ProcessKey, end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramExit, run_program
 from plantimager.timelapse.drivers.programs.unmet import find_unmet
-from plantimager.timelapse.support.errors import (
-    DriverError,
-    FaultsFound,
-    ScanCancelled,
-    ScanFailed,
-    ScannerNotReady,
-)
+from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 from plantimager.timelapse.support.file_system import is_out_of_reach
 from plantimager.timelapse.support.needs import needs_of
 
@@ -125,10 +105,7 @@ class CommandDriver(ScannerDriver):
     def standby(self) -> None:
         """Run the ``standby`` program, then end what ``prepare`` has left running.
 
-        Raises
-        ------
-        DriverError
-            It could not be run to its end, or didn't exit with 0, or not all could be ended.
+        Raises `DriverError` where it could not be run to its end, or didn't exit with 0, or not all could be ended.
         """
         left = self._holding
         try:
@@ -140,13 +117,7 @@ class CommandDriver(ScannerDriver):
             raise DriverError(f"standby: {unended}")
 
     def close(self) -> None:
-        """End all that its hooks have left running, as the end of the service does.
-
-        Raises
-        ------
-        DriverError
-            Not all could be ended.
-        """
+        """End all that its hooks have left running. Raises `DriverError` where not all could be ended."""
         left, self._holding = self._holding, frozenset()
         if unended := DESCENDANTS.end_left(left, self._options.stop_grace):
             raise DriverError(unended)
@@ -156,34 +127,19 @@ class CommandDriver(ScannerDriver):
         finished = self._end_other_attempts(request, lambda words: monitor.progress(0, 0, words))
         if finished is not None:
             return finished
-        # How much space the program needs is unknown to the driver.
-        disk_space.check_disk_space(request, 0, self._options.keep_free)
+        disk_space.check_disk_space(request, 0, self._options.keep_free)  # what the program needs is unknown
         report = ProgramReport(monitor)
         with begin_attempt(request, report.put_on_disk) as attempt:
             monitor.progress(0, 0, f"starting {self._options.argv[0]}")
             ended = self._run_scan(request, attempt.directory, monitor, report)
-            self._require_finished(ended)
             result = attempt.finish(self._checked(report.result, attempt.directory, self._options.argv, ended))
         report.complete()
         return result
 
-    def _require_finished(self, ended: ProgramExit) -> None:
-        """Raise the error that the end of the program stands for, unless it has finished the scan."""
-        words = f"{self._options.argv[0]} {ended}"
-        if ended.stopped:
-            raise ScanCancelled(f"cancelled; {words}")
-        if ended.status == NOT_READY:
-            raise ScannerNotReady(words)
-        if ended.status != OK:
-            raise ScanFailed(words)
-
     def _checked(self, result: ScanResult, directory: Path, program: tuple[str, ...], ended: ProgramExit) -> ScanResult:
         """Return the result of a program that exited with 0, with a note on what could not be ended.
 
-        Raises
-        ------
-        ScanFailed
-            It has not left what it says, or what is expected.
+        Raises `ScanFailed` where it has not left what it says, or what is expected.
         """
         check_contents(directory, result.pictures, self._options.expect, f"{program[0]} exited with 0 and")
         return replace(result, note="; ".join(filter(None, (result.note, ended.remaining))))
@@ -192,14 +148,9 @@ class CommandDriver(ScannerDriver):
         """End what a killed daemon left running, look for the whole dataset, and run the ``recover`` program.
 
         That program is given the same as the program of the scan, and the directory of the interrupted attempt. It may
-        report the number of pictures as that does; otherwise they are counted.
-
-        Raises
-        ------
-        ScanFailed
-            It says that the scan is whole, and the files aren't there; or the place is that of another rig's dataset.
-        ScannerNotReady
-            The disk of the datasets is away or fails: nobody knows.
+        report the number of pictures as that does; otherwise they are counted. Raises `ScanFailed` where it says that
+        the scan is whole, and the files aren't there, or where the place is that of another rig's dataset, and
+        `ScannerNotReady` where the disk of the datasets is away or fails.
         """
         finished = self._end_other_attempts(request)
         if finished is not None or self._options.recover is None:
@@ -234,13 +185,22 @@ class CommandDriver(ScannerDriver):
     def _run_scan(
         self, request: ScanRequest, directory: Path, monitor: ScanMonitor, report: ProgramReport
     ) -> ProgramExit:
+        """Run the program to its end, and raise the error that this stands for, unless it has finished the scan."""
         program = self._options.argv
         try:
-            return self._run(program, request, directory, lambda: monitor.cancelled, report.read)
+            ended = self._run(program, request, directory, lambda: monitor.cancelled, report.read)
         except ProgramMissing as missing:
             raise ScannerNotReady(str(missing)) from missing
         except ProgramFault as problem:
             raise ScanFailed(str(problem)) from problem
+        words = f"{program[0]} {ended}"
+        if ended.stopped:
+            raise ScanCancelled(f"cancelled; {words}")
+        if ended.status == NOT_READY:
+            raise ScannerNotReady(words)
+        if ended.status != OK:
+            raise ScanFailed(words)
+        return ended
 
     def _run(
         self,
@@ -251,13 +211,14 @@ class CommandDriver(ScannerDriver):
         on_output: Callable[[list[bytes]], None],
     ) -> ProgramExit:
         """Run a program that is given the request, in the directory of an attempt; raises as `run_program`."""
+        environment, stdin = describe_scan(request, directory)
         return run_program(
             program,
-            environment={**self._environment, **scan_environment(request, directory)},
+            environment={**self._environment, **environment},
             stop_grace=self._options.stop_grace,
             should_stop=should_stop,
             directory=directory,
-            stdin=request_as_json(request, directory),
+            stdin=stdin,
             on_output=on_output,
         )
 

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.base import ScanMonitor
     from plantimager.timelapse.scan.request import ScanRequest
 
-SCAN_VARIABLES: Final = ("TIMELAPSE_ID", "SCAN_ID", "SLOT", "ATTEMPT", "SCHEDULED_AT", "DATASET_DIR")
-"""Variables of the environment that describe the scan; only the driver sets them."""
+SCAN_VARIABLES: Final = {
+    "TIMELAPSE_ID": "timelapse_id",
+    "SCAN_ID": "scan_id",
+    "SLOT": "index",
+    "ATTEMPT": "attempt",
+    "SCHEDULED_AT": "scheduled_at",
+    "DATASET_DIR": "dataset_dir",
+}
+"""Variables of the environment that describe the scan, and their names on stdin; only the driver sets them."""
 
 MAX_NOTE: Final = 200
 """Characters of a note that the journal and the status line repeat."""
@@ -26,32 +33,21 @@ MAX_COUNT: Final = 1_000_000_000
 """Of steps or pictures; a report with a larger number is ignored."""
 
 
-def scan_environment(request: ScanRequest, directory: Path) -> dict[str, str]:
-    """Return `SCAN_VARIABLES` for an attempt whose pictures go into ``directory``."""
-    values = (
-        request.timelapse_id,
-        request.scan_id,
-        str(request.index),
-        str(request.attempt),
-        request.scheduled_at.astimezone(UTC).isoformat(),
-        str(directory),
-    )
-    return dict(zip(SCAN_VARIABLES, values, strict=True))
+def describe_scan(request: ScanRequest, directory: Path) -> tuple[dict[str, str], bytes]:
+    """Return environment and stdin of a program whose pictures go into ``directory``.
 
-
-def request_as_json(request: ScanRequest, directory: Path) -> bytes:
-    """Return the same and the scan's configuration as a JSON object, for stdin."""
-    return json_text.dumps(
-        {
-            "timelapse_id": request.timelapse_id,
-            "scan_id": request.scan_id,
-            "index": request.index,
-            "attempt": request.attempt,
-            "scheduled_at": request.scheduled_at.astimezone(UTC).isoformat(),
-            "dataset_dir": str(directory),
-            "configuration": json_text.jsonable(request.configuration),
-        }
-    )
+    On stdin it is a JSON object, which also has the scan's configuration.
+    """
+    values = {
+        "timelapse_id": request.timelapse_id,
+        "scan_id": request.scan_id,
+        "index": request.index,
+        "attempt": request.attempt,
+        "scheduled_at": request.scheduled_at.astimezone(UTC).isoformat(),
+        "dataset_dir": str(directory),
+    }
+    environment = {variable: str(values[name]) for variable, name in SCAN_VARIABLES.items()}
+    return environment, json_text.dumps({**values, "configuration": json_text.jsonable(request.configuration)})
 
 
 class ProgramReport:
@@ -65,11 +61,11 @@ class ProgramReport:
 
     @property
     def result(self) -> ScanResult:
-        """The result of the scan, as far as the program has reported it."""
+        """The result of the scan, as far as it is reported."""
         return ScanResult(pictures=self._pictures, note=self._note)
 
     def read(self, lines: list[bytes]) -> None:
-        """Read lines of output. The monitor is called once, whatever the number of lines."""
+        """Read lines of output, and call the monitor once."""
         remark = ""
         for line in lines:
             if not (line.startswith(b"{") and self._read_json(line)):
@@ -94,20 +90,19 @@ class ProgramReport:
         if not isinstance(values, dict):
             return False
         match values.get("progress"):
-            case [bool(), _] | [_, bool()]:  # a bool is an int in Python
-                pass
-            case [int(done), int(total)] if 0 <= done <= total <= MAX_COUNT:
+            case [done, total] if _is_count(done) and _is_count(total) and done <= total:
                 # Two cameras may report in turn; progress never goes back.
                 self._total = max(total, self._total)
                 self._done = max(done, self._done)
-        match values.get("pictures"):
-            case bool():
-                pass
-            case int(pictures) if 0 <= pictures <= MAX_COUNT:
-                self._pictures = pictures
+        if _is_count(values.get("pictures")):
+            self._pictures = values["pictures"]
         if isinstance(values.get("note"), str):
             self._note = _as_note(values["note"].encode(errors="replace"))
         return True
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
 def _as_note(output: bytes) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.gantry import codes
-from plantimager.timelapse.drivers.gantry.connection import BoardConnection
+from plantimager.timelapse.drivers.gantry.board import RESET, Board
 from plantimager.timelapse.drivers.gantry.gantry_faults import (
     Alarm,
     BoardRestarted,
@@ -19,13 +19,9 @@ from plantimager.timelapse.drivers.gantry.gantry_faults import (
     PositionUnknown,
     Stopped,
 )
-from plantimager.timelapse.drivers.gantry.motion import (
-    ZERO,
-    format_position,
-    nearest_equivalent_angle,
-    position_of,
-)
+from plantimager.timelapse.drivers.gantry.motion import ZERO, format_position, nearest_equivalent_angle, position_of
 from plantimager.timelapse.drivers.gantry.move import Move
+from plantimager.timelapse.drivers.gantry.port import SerialLine, find_usb
 from plantimager.timelapse.drivers.gantry.position import PositionTracker
 from plantimager.timelapse.support.progress import current_report
 
@@ -33,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
-    from plantimager.timelapse.drivers.gantry.board import Board
     from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
     from plantimager.timelapse.drivers.gantry.motion import Position
     from plantimager.timelapse.drivers.gantry.move import Wait
@@ -50,7 +45,9 @@ class Arm:
 
     def __init__(self, options: ArmOptions) -> None:
         self._options = options
-        self._connection = BoardConnection(options)
+        self._line: SerialLine | None = None
+        self._board: Board | None = None
+        """None until it is awake and fits the rig, and after everything that calls for a reset."""
         self._settings: BoardSettings
         self._tracker = PositionTracker(options)
         self._repairs: deque[str] = deque(maxlen=MAX_NOTES)
@@ -80,12 +77,8 @@ class Arm:
     def make_ready(self, wait: Wait) -> None:
         """Connect, and home where the position is unknown. Harmless when all is well.
 
-        Raises
-        ------
-        Stopped
-            ``wait`` returned True.
-        GantryFault
-            The board doesn't answer, isn't the right one, or doesn't home.
+        Raises `Stopped` where ``wait`` returned True, and `GantryFault` where the board doesn't answer, isn't the right
+        one, or doesn't home.
         """
         if self.position is not None and not self._stands_as_known():
             self._tracker.forget()
@@ -97,7 +90,7 @@ class Arm:
         try:
             with self._forgetting_on_error():
                 step()
-        except BoardRestarted:
+        except (BoardRestarted, PositionUnknown):
             with self._forgetting_on_error():
                 step()
 
@@ -126,28 +119,44 @@ class Arm:
         if not self._stands_as_known():
             self._tracker.forget()
             self._despite_restart(self._connect)
-        board = self._connection.board
+        board = self._board
         where = "not homed yet" if self.position is None else f"standing at {format_position(self.position)}"
         firmware = (board and board.firmware) or "a board without a name"
-        return f"{firmware} on {self._connection.port}, {where}"
+        return f"{firmware} on {self._port}, {where}"
 
     def _stands_as_known(self) -> bool:
         """Whether the board is as it was left: it may have been restarted, unplugged or moved by hand."""
-        board = self._connection.board
-        if board is None or self.position is None:
-            return False
-        with contextlib.suppress(GantryFault):
-            status = board.rest_status()
-            return status.state == "Idle" and self._tracker.matches(self.position, self._tracker.read(status))
+        board = self._board
+        if board is not None and self.position is not None:
+            with contextlib.suppress(GantryFault):
+                status = board.rest_status()
+                return status.state == "Idle" and self._tracker.matches(self.position, self._tracker.read(status))
         return False
 
+    @property
+    def _port(self) -> str:
+        """The device of the line."""
+        return self._options.port or find_usb(self._options.usb)
+
     def _connect(self) -> Board:
-        board, self._settings = self._connection.connect()
-        self._tracker.use(self._settings)
+        """Open the line where it isn't, and return the board after a reset, with settings that fit the rig."""
+        options = self._options
+        if self._line is None:
+            keep_dtr = not options.homing or not options.dtr
+            self._line = SerialLine(self._port, options.baudrate, keep_dtr=keep_dtr, dtr=options.dtr)
+        board = Board(self._line, options.answer_timeout, options.boot_timeout)
+        board.wake()
+        reported = board.settings()
+        settings = reported.completed(options.expected, inverted=options.inverted)
+        problems = reported.contradictions(options.expected) + settings.problems(homing=options.homing)
+        if problems:
+            raise GantryFault(f"the board isn't set up for this rig: {'; '.join(problems)}")
+        self._board, self._settings = board, settings
+        self._tracker.use(settings)
         return board
 
     def _believe(self, board: Board) -> None:
-        """Take the position from the board's count of steps, where that can be believed: see `position`."""
+        """Take the position from the board's count of steps, where it can be believed."""
         status = board.rest_status()
         machine = status.machine
         if machine is None:
@@ -183,14 +192,9 @@ class Arm:
     def go(self, goal: Position, wait: Wait) -> Position:
         """Go to a position and return the one that the board reports then, which is the goal within its step size.
 
-        Where the fault may be that of a damaged byte or a hung board, the arm is homed and goes again.
-
-        Raises
-        ------
-        Stopped
-            ``wait`` returned True; the arm was stopped.
-        GantryFault
-            It didn't arrive; the position is unknown.
+        Where the fault may be that of a damaged byte or a hung board, the arm is homed and goes again. Raises `Stopped`
+        where ``wait`` returned True (the arm is held then), and `GantryFault` where it didn't arrive; the position is
+        unknown then.
         """
         try:
             return self._go_once(goal, wait)
@@ -208,7 +212,7 @@ class Arm:
         return self._go_once(goal, wait)
 
     def _go_once(self, goal: Position, wait: Wait) -> Position:
-        start, board = self.position, self._connection.board
+        start, board = self.position, self._board
         if start is None or board is None:
             raise GantryFault(_IN_DOUBT)
         if self._tracker.matches(goal, start):
@@ -216,7 +220,7 @@ class Arm:
         self._tracker.forget()  # until it has arrived
         with self._forgetting_on_error(moving=True):
             try:
-                board.status()  # raises for a restart since the last move: someone may have stopped it
+                self._require_rest_at(start, board)
                 position = Move(board, self._settings, self._tracker, goal, self._options.feed).run(start, wait)
             except Alarm as alarm:
                 raise Alarm(alarm.code, f"on the way to {format_position(goal)}") from alarm
@@ -225,6 +229,19 @@ class Arm:
         if repeats:
             self._repairs.append(f"the board was asked again {repeats} times, as bytes were lost; check the cable")
         return position
+
+    def _require_rest_at(self, position: Position, board: Board) -> None:
+        """Raise a `GantryFault` where the board restarted since the last move: someone may have stopped it.
+
+        The one whose banner was damaged, or isn't known, counts from elsewhere.
+        """
+        if not self._tracker.matches(position, self._tracker.read(board.status())):
+            found = self._tracker.read(board.rest_status())
+            if not self._tracker.matches(position, found):
+                raise PositionUnknown(
+                    f"the arm stands at {format_position(found)} and not at {format_position(position)}, where it was "
+                    "left: look whether another program moves it, and check the board's power supply"
+                )
 
     def go_to_zero(self, wait: Wait) -> None:
         """Go to the arm's zero, after `make_ready`. Raises as `go`.
@@ -240,8 +257,14 @@ class Arm:
     # --- closing --------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the line. Afterwards the position is unknown: another program may use the arm."""
-        self._connection.close()
+        """Close the line. Afterwards the position is unknown: another program may use the arm.
+
+        Opening it again restarts most boards, even hung ones.
+        """
+        self._board = None
+        if self._line is not None:
+            self._line.close()
+        self._line = None
         self._tracker.forget()
 
     @contextlib.contextmanager
@@ -250,9 +273,12 @@ class Arm:
         try:
             yield
         except (GantryFault, Stopped) as problem:
-            if moving and not isinstance(problem, CommandRefused | PositionUnknown | Stopped):
+            if moving and not isinstance(problem, BoardRestarted | CommandRefused | PositionUnknown | Stopped):
                 self._tracker.lose()
-            self._connection.reset()
+            self._board = None
+            if self._line is not None:
+                with contextlib.suppress(GantryFault):
+                    self._line.send(RESET)
             self._tracker.forget()
             if isinstance(problem, LineLost | NoAnswer):
                 self.close()

@@ -11,18 +11,20 @@ answer until it is reset, and while it homes it may not answer ``?``. So every w
 
 from __future__ import annotations
 
-from collections import deque
+import re
+from collections import Counter, deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.drivers.deadline import Deadline
+from plantimager.timelapse.drivers.gantry import codes
 from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
 from plantimager.timelapse.drivers.gantry.gantry_faults import (
     Alarm,
     BoardRestarted,
     CommandRefused,
-    GantryFault,
     NoAnswer,
+    PositionUnknown,
     Stopped,
 )
 from plantimager.timelapse.drivers.gantry.motion import gcode_words, subtract
@@ -53,6 +55,8 @@ RECEIVE_TIMEOUT: Final = 0.05
 """Seconds between two looks at whether a wait has to end."""
 QUIET_TIME: Final = 0.1
 """Seconds without a byte after which no more is on its way; at 115 200 baud a line takes 10 ms."""
+QUIET_REPORTS: Final = 5
+"""Status reports and nothing else, after which no answer is on its way either."""
 PATIENCE: Final = 10
 """Quiet `RECEIVE_TIMEOUT`\\ s after which ``?`` is asked again: half a second."""
 
@@ -80,15 +84,14 @@ class Board:
         self._line, self._answer_timeout, self._boot_timeout = line, answer_timeout, boot_timeout
         self.firmware = ""
         """Its name for itself: ``Grbl 1.1h``."""
+        self._offset: Position | None = None
+        """Machine position minus work position; None until it was set."""
         self._repeats = 0
 
     def wake(self) -> None:
         """Reset the board, so that its state is known: no incomplete line, no move, no work coordinates.
 
-        Raises
-        ------
-        GantryFault
-            It doesn't answer, or not as GRBL's family does.
+        Raises `GantryFault` where it doesn't answer, or not as GRBL's family does.
         """
         heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
         with Deadline(self._boot_timeout) as booting:
@@ -119,12 +122,18 @@ class Board:
         return False
 
     def _receive_until_quiet(self, take: Callable[[str], object]) -> bool:
-        """End an incomplete line, and ``take`` all that is still on its way; return whether that had an end."""
+        """End an incomplete line, and ``take`` all that is still on its way; return whether that had an end.
+
+        Some boards report their status all the time, unasked.
+        """
         self._line.send(LINE_END)
+        reports = 0
         with Deadline(self._answer_timeout) as deadline:
             while not deadline.passed():
                 line = self._line.receive(QUIET_TIME)
-                if line is None:
+                if line:
+                    reports = reports + 1 if read_status(line) is not None else 0
+                if line is None or reports == QUIET_REPORTS:
                     return True
                 take(line)
         return False
@@ -137,38 +146,41 @@ class Board:
     def settings(self) -> BoardSettings:
         """Return the settings of the board, none where it lists none; raises as `command`.
 
-        A lost digit would make another value of one.
+        A lost digit would make another value of one, so each is read until two readings agree on it. One that only a
+        single reading has is a damaged line.
         """
-        before: dict[int, float] | None = None
-        for _ in range(MAX_READINGS):
+        votes: Counter[tuple[int, float]] = Counter()
+        for reading in range(MAX_READINGS):
             try:
-                values = dict(filter(None, map(read_setting, self.command("$$"))))
+                votes.update(set(filter(None, map(read_setting, self.command("$$")))))
             except CommandRefused as refusal:
                 if not refusal.is_unknown:
                     raise
                 return BoardSettings({})
-            if values == before:
-                return BoardSettings(values)
-            self._repeats += before is not None
-            before = values
-        raise NoAnswer(f"{self._line.port}: the board lists other settings each time; {_CHECK_CABLE}")
+            agreed = dict(setting for setting, count in votes.items() if count > 1)
+            if reading and agreed.keys() == {number for number, _ in votes}:
+                break
+            self._repeats += reading > 0
+        readings = Counter(number for number, _ in votes.elements())
+        if (votes and not agreed) or any(count > 1 for number, count in readings.items() if number not in agreed):
+            raise NoAnswer(f"{self._line.port}: the board lists other settings each time; {_CHECK_CABLE}")
+        return BoardSettings(agreed)
 
-    def command(self, text: str) -> list[str]:
+    def command(self, text: str, on_repeat: Callable[[], object] = lambda: None) -> list[str]:
         """Send a line, again where the answer isn't ``ok``, and return the lines that came before its ``ok``.
 
-        Raises
-        ------
-        GantryFault
-            The board refused, went into alarm, restarted, or didn't answer.
+        ``on_repeat`` is called where it is not known whether the board obeys the line already. Raises `GantryFault`
+        where the board refused, went into alarm, restarted, or didn't answer.
         """
-        for asked in range(1, MAX_ASKS + 1):
+        for _ in range(MAX_ASKS - 1):
             try:
                 return self._ask(text)
-            except (NoAnswer, CommandRefused):
-                if asked == MAX_ASKS:
-                    raise
+            except CommandRefused:
+                pass
+            except NoAnswer:
+                on_repeat()
             self._prepare_repeat()
-        raise AssertionError  # the loop has an end
+        return self._ask(text)
 
     def _ask(self, text: str) -> list[str]:
         self._line.send(text.encode() + LINE_END)
@@ -187,8 +199,9 @@ class Board:
     def home(self, timeout: timedelta, should_stop: Callable[[], bool]) -> Status:
         """Home, and return the status then.
 
-        A damaged ``$H`` may be another command that is answered by ``ok``. So the answer counts if the board was locked
-        before or stands elsewhere afterwards, and otherwise if homing again gives the same.
+        A damaged ``$H`` may be another command that is answered by ``ok``. So the answer counts if the board was seen
+        homing, stands elsewhere afterwards, or was locked before (``$X``, which unlocks it, says so), and otherwise if
+        homing again gives the same.
 
         Raises
         ------
@@ -197,31 +210,34 @@ class Board:
         GantryFault
             No end within ``timeout``, or as `command`.
         """
-        was_sure, refused = False, None
+        was_sure, was_seen, refused = False, False, None
         with Deadline(timeout) as deadline:
             for _ in range(MAX_ASKS):
                 self._receive_until_quiet(_raise_unasked)  # an `ok` too many would end the homing before it has begun
                 before = self.rest_status()
                 try:
-                    sure = self._home_once(deadline, should_stop)
+                    sure, was_seen = self._home_once(deadline, should_stop)
                 except CommandRefused as refusal:
-                    sure, refused = False, refusal
+                    sure, was_seen, refused = False, False, refusal
                 status = self.rest_status()
                 while status.state == "Home" and not deadline.passed():  # the `ok` was that of an empty line
+                    was_seen = True
                     if should_stop():
                         raise Stopped
                     status = self.rest_status()
-                if sure and (was_sure or before.state == "Alarm" or status.place != before.place):
-                    return status
+                if status.state != "Alarm":
+                    has_homed = was_seen or status.positions != before.positions
+                    if has_homed or (sure and (was_sure or before.state == "Alarm")):
+                        return status
                 was_sure = sure
                 self._repeats += 1
         raise refused or NoAnswer(f"{self._line.port}: the board doesn't say that it has homed; {_CHECK_CABLE}")
 
-    def _home_once(self, deadline: Deadline, should_stop: Callable[[], bool]) -> bool:
-        """Send ``$H``; return whether it was answered by ``ok`` and nothing else. Raises as `home`."""
+    def _home_once(self, deadline: Deadline, should_stop: Callable[[], bool]) -> tuple[bool, bool]:
+        """Send ``$H``; return whether only ``ok`` answered it, and whether the board said that it homes."""
         self._line.send(b"$H" + LINE_END)
         heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
-        is_clean, quiet, is_over = True, 0, False
+        is_clean, was_seen, quiet, is_over = True, False, 0, False
 
         def ends() -> bool:
             if should_stop():
@@ -230,20 +246,22 @@ class Board:
 
         for line in self._lines(ends):
             if line == "ok":
-                return is_clean
+                return is_clean, was_seen
             code = _raise_unasked(line)
             if code is not None:
                 raise CommandRefused(code, "$H")
             quiet = 0 if line else quiet + 1
             status = read_status(line)
             if status is not None:
+                was_seen = was_seen or status.state == "Home"
                 is_over = status.state not in ("Home", "Run")
             elif line:
                 heard.append(line)
-                is_clean = is_clean and (is_message(line) or line == "$H")  # some boards echo
+                is_message_only = is_message(line) and "unlocked" not in line.lower()
+                is_clean = is_clean and (is_message_only or line == "$H")  # some boards echo
             if quiet and quiet % PATIENCE == 0:
                 if is_over:
-                    return False  # its ok was lost, or the line
+                    return False, was_seen  # its ok was lost, or the line
                 self._line.send(STATUS)
         raise self._no_answer("asked '$H', ", heard)
 
@@ -256,51 +274,63 @@ class Board:
                 continue
             self.command(f"G92 {gcode_words(work)}")
             status = self.rest_status()
+            if status.state != "Idle":  # a damaged line may be a move, or begin a mode in which nothing moves
+                cure = codes.cure_of_state(status.state)
+                raise PositionUnknown(f"the board is in state {status.state} after homing: {cure}")
             wrong = status.work is not None and not _agree(status.work, work)
             if machine is not None and status.offset is not None:
                 wrong = not _agree(status.offset, subtract(machine, work))
             if not wrong:
+                self._offset = None if machine is None else subtract(machine, work)
                 return
             self._repeats += 1
-        raise GantryFault("the board doesn't take the work coordinates that it is given; is another program using it?")
+        raise PositionUnknown(
+            "the board doesn't take the work coordinates that it is given; is another program using it?"
+        )
 
     def _has_modes(self, *modes: str) -> bool:
-        words: list[str] = []
         try:
-            words = " ".join(self._ask("$G")).replace(":", " ").replace("]", " ").split()
+            words = re.split(r"[\s:\]]", " ".join(self._ask("$G")))
+            if all(mode in words for mode in modes):
+                return True
         except NoAnswer:
             pass
         except CommandRefused:
             return True  # not every firmware says
-        if all(mode in words for mode in modes):
-            return True
         self._prepare_repeat()  # the answer may have been that of the line before
         return False
 
     def status(self) -> Status:
-        """Ask for the status.
-
-        Raises
-        ------
-        GantryFault
-            Alarm, restart, or no answer.
-        """
+        """Ask for the status. Raises `GantryFault` for an alarm, a restart, or no answer."""
         heard: deque[str] = deque(maxlen=MAX_KEPT_WORDS)
-        doubtful = ""
-        self._line.send(STATUS)
+        doubtful, doubtful_offset = "", None
         with Deadline(self._answer_timeout) as deadline:
+            while not deadline.passed() and (line := self._line.receive(0)) is not None:  # unasked
+                _raise_unasked(line, may_pass=False)
+            self._line.send(STATUS)
             for line in self._lines(deadline.passed, asking=True):
                 status = read_status(line)
                 if status is not None and (status.state in STATES or status.state == doubtful):
-                    return status
-                _raise_unasked(line, may_pass=False)  # no byte of a `?` turns into a reset
-                if line.startswith("<") or status is not None:  # damaged on its way
+                    if self._fits(status.offset, unknown_fits=doubtful_offset is None):
+                        return status
+                    if status.offset is not None and status.offset == doubtful_offset:
+                        raise BoardRestarted(may_pass=False)  # its banner was damaged, or isn't known
+                    doubtful_offset = status.offset or doubtful_offset
+                else:
+                    _raise_unasked(line, may_pass=False)  # no byte of a `?` turns into a reset
                     doubtful = "" if status is None else status.state
+                if line.startswith("<") or status is not None:  # damaged on its way
                     self._repeats += 1
                     self._line.send(STATUS)
                 if line:
                     heard.append(line)
         raise self._no_answer("asked for its state, ", heard)
+
+    def _fits(self, offset: Position | None, *, unknown_fits: bool) -> bool:
+        """Whether a reported offset is the one that was set; a board forgets it when it restarts."""
+        if offset is None or self._offset is None:
+            return unknown_fits
+        return _agree(offset, self._offset)
 
     def rest_status(self) -> Status:
         """Return the status of an arm at rest, which two answers agree on. Raises as `status`."""
@@ -309,7 +339,7 @@ class Board:
         for _ in range(MAX_READINGS):
             status = self.status()
             offset = status.offset or offset
-            if status.place == before.place:
+            if (status.state, status.positions) == (before.state, before.positions):
                 return Status(status.state, status.detail, status.machine, status.work, offset)
             before = status
         return before

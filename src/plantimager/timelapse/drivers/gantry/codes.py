@@ -5,8 +5,10 @@ Only the numbers of GRBL 1.1 are the same in the whole family.
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 THEN_HOME: Final = "then `timelapsectl rig home`"
 
@@ -20,32 +22,28 @@ class Code(NamedTuple):
 
 _CORRECT_SETTINGS: Final = "correct the board's settings with a terminal (`$$` lists them)"
 _NO_PROBE: Final = "no probe belongs to this rig; check what is wired to its input"
+_AFTER_RESET: Final = f"check the power supply and the emergency stop, {THEN_HOME}"
 
-ALARMS: Final = MappingProxyType(
-    {
-        1: Code("a limit switch was hit", f"check the belts, and what stands in the arm's way, {THEN_HOME}"),
-        2: Code(
-            "the goal is outside the board's soft limits",
-            "compare $130-$132 with the limits in [drivers.grbl], or switch the soft limits off with $20=0",
-        ),
-        3: Code(
-            "the board was reset while the arm moved, which loses its position",
-            f"check the power supply and the emergency stop, {THEN_HOME}",
-        ),
-        4: Code("a probe was not in its first state", _NO_PROBE),
-        5: Code("a probe touched nothing", _NO_PROBE),
-        6: Code("homing was broken off by a reset", f"check the power supply and the emergency stop, {THEN_HOME}"),
-        7: Code("homing was broken off by the safety door", f"close the door, or check its switch, {THEN_HOME}"),
-        8: Code(
-            "homing could not get clear of a limit switch",
-            f"check that no switch sticks, raise the pull-off ($27), {THEN_HOME}",
-        ),
-        9: Code(
-            "homing did not find a limit switch",
-            f"check the motors' power, the switches' wires and the travel ($130-$132), {THEN_HOME}",
-        ),
-    }
-)
+ALARMS: Final = {
+    1: Code("a limit switch was hit", f"check the belts, and what stands in the arm's way, {THEN_HOME}"),
+    2: Code(
+        "the goal is outside the board's soft limits",
+        "compare $130-$132 with the limits in [drivers.grbl], or switch the soft limits off with $20=0",
+    ),
+    3: Code("the board was reset while the arm moved, which loses its position", _AFTER_RESET),
+    4: Code("a probe was not in its first state", _NO_PROBE),
+    5: Code("a probe touched nothing", _NO_PROBE),
+    6: Code("homing was broken off by a reset", _AFTER_RESET),
+    7: Code("homing was broken off by the safety door", f"close the door, or check its switch, {THEN_HOME}"),
+    8: Code(
+        "homing could not get clear of a limit switch",
+        f"check that no switch sticks, raise the pull-off ($27), {THEN_HOME}",
+    ),
+    9: Code(
+        "homing did not find a limit switch",
+        f"check the motors' power, the switches' wires and the travel ($130-$132), {THEN_HOME}",
+    ),
+}
 
 _OF_THE_DRIVER: Final = {
     1: "a command without its letter",
@@ -80,24 +78,21 @@ _REPORT_IT: Final = (
     "the line sent"
 )
 
-ERRORS: Final = MappingProxyType(
-    {number: Code(meaning, _REPORT_IT) for number, meaning in _OF_THE_DRIVER.items()}
-    | {
-        5: Code("homing is switched off", "switch it on with $22=1, or write homing = false in [drivers.grbl]"),
-        6: Code("the step pulse is shorter than 3 µs", f"{_CORRECT_SETTINGS}: $0 must be at least 3"),
-        7: Code(
-            "the settings were unreadable, and are the factory's now",
-            "write the rig's settings to the board again ($$); if it comes back, replace the board",
-        ),
-        8: Code("the command is taken only while the arm stands still", "wait until it stands, or reset the board"),
-        9: Code("locked after an alarm", "home it: `timelapsectl rig home`"),
-        10: Code("soft limits without homing", f"{_CORRECT_SETTINGS}: $22=1 before $20=1"),
-        12: Code("more steps a second than the board can make", f"{_CORRECT_SETTINGS}: lower $110-$112 or $100-$102"),
-        13: Code("the safety door is open", "close the door, or check its switch"),
-        14: Code("a start-up line too long for the board's memory", f"{_CORRECT_SETTINGS}: shorten $N0 and $N1"),
-        17: Code("laser mode without a PWM output", f"{_CORRECT_SETTINGS}: $32=0"),
-    }
-)
+ERRORS: Final = {number: Code(meaning, _REPORT_IT) for number, meaning in _OF_THE_DRIVER.items()} | {
+    5: Code("homing is switched off", "switch it on with $22=1, or write homing = false in [drivers.grbl]"),
+    6: Code("the step pulse is shorter than 3 µs", f"{_CORRECT_SETTINGS}: $0 must be at least 3"),
+    7: Code(
+        "the settings were unreadable, and are the factory's now",
+        "write the rig's settings to the board again ($$); if it comes back, replace the board",
+    ),
+    8: Code("the command is taken only while the arm stands still", "wait until it stands, or reset the board"),
+    9: Code("locked after an alarm", "home it: `timelapsectl rig home`"),
+    10: Code("soft limits without homing", f"{_CORRECT_SETTINGS}: $22=1 before $20=1"),
+    12: Code("more steps a second than the board can make", f"{_CORRECT_SETTINGS}: lower $110-$112 or $100-$102"),
+    13: Code("the safety door is open", "close the door, or check its switch"),
+    14: Code("a start-up line too long for the board's memory", f"{_CORRECT_SETTINGS}: shorten $N0 and $N1"),
+    17: Code("laser mode without a PWM output", f"{_CORRECT_SETTINGS}: $32=0"),
+}
 
 STATE_CURES: Final = {
     "Alarm": "it is locked; `timelapsectl rig home`",
@@ -150,7 +145,7 @@ def describe_error(code: str, sent: str) -> str:
     return _describe("error", code, ERRORS, _ERROR_WORDS, f"as an answer to {sent!r}")
 
 
-def _describe(kind: str, code: str, known: MappingProxyType[int, Code], words: dict[str, int], where: str) -> str:
+def _describe(kind: str, code: str, known: Mapping[int, Code], words: Mapping[str, int], where: str) -> str:
     """Return a sentence: ``GRBL alarm 1 (a limit switch was hit at x = 741 mm): check the belt, …``."""
     place = f" {where}" if where else ""
     if code.isdecimal():

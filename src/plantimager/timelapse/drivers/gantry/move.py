@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
     from plantimager.timelapse.drivers.gantry.motion import Position
     from plantimager.timelapse.drivers.gantry.position import PositionTracker
+    from plantimager.timelapse.drivers.gantry.replies import Status
 
     Wait = Callable[[float], bool]
     """Waits that many seconds, or fewer; returns whether to stop what is waited for. `ScanMonitor.wait` is one."""
@@ -46,34 +47,35 @@ class Move:
         self._board, self._settings, self._tracker = board, settings, tracker
         self._goal, self._feed = goal, feed
         self._target = format_position(goal)
+        self._has_left = False
+        """Whether the arm was found away from where it was sent from."""
 
     def run(self, start: Position, wait: Wait) -> Position:
         """Move from ``start``, and return where the arm stands, which is the goal within its step size.
 
-        The move is sent again where the arm stands elsewhere afterwards; the goal is absolute, so that is safe.
-
-        Raises
-        ------
-        Stopped
-            ``wait`` returned True; the arm is held.
-        GantryFault
-            It didn't arrive.
+        The move is sent again where the arm stands elsewhere afterwards; the goal is absolute, so that is safe. Raises
+        `Stopped` where ``wait`` returned True (the arm is held then), and `GantryFault` where it didn't arrive.
         """
         words = gcode_words(scale(self._tracker.signs, self._goal))
         for _ in range(MAX_SENDS):
-            self._board.command(f"G0 {words}" if self._feed is None else f"G1 {words} F{self._feed:g}")
+            line = f"G0 {words}" if self._feed is None else f"G1 {words} F{self._feed:g}"
+            self._board.command(line, on_repeat=self._tracker.note_departure)
             self._tracker.note_departure()
             seconds = self._settings.move_deadline(start, self._goal, self._feed)
             with Deadline(timedelta(seconds=seconds)) as deadline:
                 state, position = self._follow(start, deadline, wait)
             if state != "Idle":
                 self._hold()
-                raise GantryFault(
+                is_slow = state == "Run" and self._feed is not None  # a damaged line may ask for a lower speed
+                fault = PositionUnknown if is_slow else GantryFault
+                raise fault(
                     f"the arm had not arrived at {self._target} after {seconds:.0f} s, the board is in state {state}: "
                     "look what holds it, and at the board's hold and door inputs"
                 )
             if self._tracker.matches(self._goal, position):
                 return position
+            if self._has_left and self._tracker.has_restarted(position):
+                break
             self._board.note_repeat()
             start = position
         raise PositionUnknown(
@@ -87,9 +89,14 @@ class Move:
         nearly = self._settings.move_time(start, self._goal, self._feed) - POLL_INTERVAL
         while not deadline.passed():
             status = self._board.status()
+            if self._is_arrival(status):
+                status = self._board.status()  # the one before may have been damaged into the goal
             state, position = status.state, self._tracker.read(status)
+            if self._is_arrival(status):
+                break
+            self._has_left = self._has_left or not self._tracker.matches(start, position)
             idle_polls = idle_polls + 1 if state == "Idle" else 0
-            if state == "Idle" and (self._tracker.matches(self._goal, position) or idle_polls == MAX_IDLE_POLLS):
+            if idle_polls == MAX_IDLE_POLLS:
                 break
             polls_off_course = polls_off_course + 1 if is_off_course(start, self._goal, position) else 0
             if polls_off_course > 1 and state != "Idle":
@@ -99,8 +106,8 @@ class Move:
                     "check the cable, and whether another program moves it"
                 )
             if state in codes.FINAL_STATES:
-                fault = BoardLocked if state == "Alarm" else GantryFault
-                raise fault(
+                fault = {"Alarm": BoardLocked, "Check": PositionUnknown}.get(state, GantryFault)
+                raise fault(  # a damaged line may have asked for a check of G-code
                     f"the board went into state {state} on the way to {self._target}: {codes.cure_of_state(state)}"
                 )
             # Close to its arrival it is asked more often, so that no time is lost there.
@@ -110,6 +117,9 @@ class Move:
                 self._hold()
                 raise Stopped
         return state, position
+
+    def _is_arrival(self, status: Status) -> bool:
+        return status.state == "Idle" and self._tracker.matches(self._goal, self._tracker.read(status))
 
     def _hold(self) -> None:
         """Bring the arm to rest without losing steps, within bounded time. Raises nothing."""

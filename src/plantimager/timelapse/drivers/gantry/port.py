@@ -28,6 +28,8 @@ MAX_LINE_BYTES: Final = 512
 WRITE_TIMEOUT: Final = 2.0
 """Seconds; a board that works takes a line at once."""
 
+_LINE_END: Final = re.compile(rb"[\r\n]")
+
 _CFLAG: Final = 2
 """Index of the control flags in the list of `termios.tcgetattr`."""
 
@@ -37,10 +39,7 @@ CABLE_PULLED: Final = "the cable was pulled or the board switched off; check the
 def find_usb(usb_id: str) -> str:
     """Return the device of the USB serial adapter with this `USB_ID`.
 
-    Raises
-    ------
-    LineLost
-        There is none, or more than one.
+    Raises `LineLost` where there is none, or more than one.
     """
     wanted = USB_ID.fullmatch(usb_id)
     if wanted is None:
@@ -97,13 +96,7 @@ class SerialLine:
             self._serial = Port(port, baudrate, keep_dtr=keep_dtr, dtr=dtr)
 
     def send(self, data: bytes) -> None:
-        """Send bytes.
-
-        Raises
-        ------
-        LineLost
-            The cable was pulled, or the board takes no bytes.
-        """
+        """Send bytes. Raises `LineLost` where the cable was pulled, or the board takes no bytes."""
         with self._translate_errors(CABLE_PULLED):
             self._serial.write(data)
 
@@ -112,10 +105,7 @@ class SerialLine:
 
         It returns after ``timeout`` seconds at the latest, even if the board sends byte after byte and never a line.
 
-        Raises
-        ------
-        LineLost
-            The cable was pulled.
+        Raises `LineLost` where the cable was pulled.
         """
         line = self._take_line()
         if line is not None:
@@ -134,10 +124,12 @@ class SerialLine:
         return _text_of(self._unfinished)
 
     def _take_line(self) -> str | None:
-        line, end, rest = self._unfinished.partition(b"\n")
-        if not end and len(line) <= MAX_LINE_BYTES:
+        """Return the next line that isn't empty. CR, LF and both together end one, so that one of two may be lost."""
+        self._unfinished = self._unfinished.lstrip(b"\r\n")
+        line, *rest = _LINE_END.split(self._unfinished, maxsplit=1)
+        if not rest and len(line) <= MAX_LINE_BYTES:
             return None
-        self._unfinished = rest
+        self._unfinished = b"".join(rest)
         return _text_of(line)
 
     def discard_input(self) -> None:

@@ -76,10 +76,8 @@ class PositionTracker:
     def read(self, status: Status) -> Position:
         """Return the position in a status.
 
-        Raises
-        ------
-        PositionUnknown
-            The board reports machine positions, and reported work positions before, so that its work zero is unknown.
+        Raises `PositionUnknown` where the board reports machine positions, and reported work positions before, so
+        that its work zero is unknown.
         """
         if status.machine is not None and self._origin is not None:
             return scale(self.signs, subtract(status.machine, self._origin))
@@ -101,4 +99,4 @@ class PositionTracker:
 
     def has_restarted(self, machine: Position) -> bool:
         """Whether the count of a board without homing can't be believed: zero, although the arm may be elsewhere."""
-        return self.may_be_away and self.matches(ZERO, machine)
+        return not self._options.homing and self.may_be_away and self.matches(ZERO, machine)

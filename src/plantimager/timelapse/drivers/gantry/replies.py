@@ -6,21 +6,26 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.drivers.gantry.motion import subtract
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from plantimager.timelapse.drivers.gantry.motion import Position
 
-_BANNER: Final = re.compile(r"(?:Grbl(?:HAL)?\s+\S.*)|(?:\S.{0,80}'\$'.*help\]?)", re.IGNORECASE)
-"""``Grbl 1.1h ['$' for help]``; other firmwares have other names before the same end."""
+_BANNER: Final = re.compile(r"(?:Grbl(?:HAL)?\s+\S.*)|(?:\S.{0,80}'\$'.*(?:help|\]))", re.IGNORECASE)
+"""``Grbl 1.1h ['$' for help]``; other firmwares have other names before the same end, in any language."""
 _AFTER_NAME: Final = re.compile(r"\s*\[?\s*'\$'.*")
 
 _NUMBER: Final = r"-?\d{1,7}(?:\.\d{1,9})?"
 """A number as a board writes it. A longer one was damaged on its way; as infinity it would spoil every calculation."""
 
 _SETTING: Final = re.compile(rf"\$(\d{{1,4}})=({_NUMBER})(?: .*)?", re.ASCII)
-_CODE: Final = re.compile(r"(error|alarm):\s*(.*)", re.IGNORECASE)
-_STATUS: Final = re.compile(r"<(\w+)(?::(\d{1,3}))?((?:\|[^|>]+)*)>", re.ASCII)
+_CODE: Final = re.compile(r"(error|alarm):\s*(\d+|.*).*", re.IGNORECASE)
+_ALARM_WITHIN: Final = re.compile(r"[^\[].*(ALARM):(\d+).*")
+"""An alarm that a board sends while it sends another line, or whose line has lost the end of the one before."""
+_STATUS: Final = re.compile(r"\?*<(\w+)(?::(\d{1,3}))?((?:\|[^|>]*)*)>", re.ASCII)
+"""The question may be before it, where the line sends back all that it is sent."""
 _OLD_SEPARATOR: Final = re.compile(r",(?=[A-Z])")
 """Between the fields of a status of GRBL 0.9, where 1.1 has ``|``."""
 _POSITION: Final = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER})(?:,{_NUMBER}){{0,3}}", re.ASCII)
@@ -45,7 +50,7 @@ class Status:
     work: Position | None
     """Work position, reported instead where ``$10`` is even."""
     offset: Position | None
-    """Machine position minus work position; reported now and then, and after it was changed."""
+    """Machine position minus work position; reported now and then, after it was changed, and after a restart."""
 
     @property
     def is_at_rest(self) -> bool:
@@ -53,9 +58,9 @@ class Status:
         return self.state not in ("Run", "Hold", "Jog", "Home") or (self.state, self.detail) == ("Hold", 0)
 
     @property
-    def place(self) -> tuple[str, Position | None, Position | None]:
-        """What two answers have in common while nothing moves."""
-        return self.state, self.machine, self.work
+    def positions(self) -> tuple[Position | None, Position | None]:
+        """Where the arm stands."""
+        return self.machine, self.work
 
 
 def read_status(line: str) -> Status | None:
@@ -67,8 +72,10 @@ def read_status(line: str) -> Status | None:
     positions = {key: _read_position(fields[key]) for key in ("MPos", "WPos", "WCO") if key in fields}
     if None in positions.values() or not positions.keys() & {"MPos", "WPos"}:
         return None
-    detail = int(match[2]) if match[2] else None
-    return Status(match[1], detail, positions.get("MPos"), positions.get("WPos"), positions.get("WCO"))
+    machine, work, offset = (positions.get(key) for key in ("MPos", "WPos", "WCO"))
+    if machine is not None and work is not None:  # GRBL 0.9
+        offset = subtract(machine, work)
+    return Status(match[1], int(match[2]) if match[2] else None, machine, work, offset)
 
 
 def _read_position(text: str) -> Position | None:
@@ -91,7 +98,7 @@ def read_setting(line: str) -> tuple[int, float] | None:
 
 def read_code(line: str) -> tuple[str, str] | None:
     """Return ``error`` or ``alarm``, and its number or text; None if the line is neither."""
-    match = _CODE.fullmatch(line)
+    match = _CODE.fullmatch(line) or _ALARM_WITHIN.fullmatch(line)
     return None if match is None else (match[1].lower(), match[2].strip()[:60])
 
 

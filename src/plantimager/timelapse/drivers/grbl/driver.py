@@ -5,12 +5,10 @@
 The deadline of a move follows from its length and from the speeds and accelerations of the board, so that no option
 can contradict the board.
 
-A gantry without limit switches (``homing = false``) has to stand at its zero when it is switched on: its board counts
-from there, and if it stood elsewhere the arm would crash into its frame. So the driver brings the arm back to its zero
-after every scan that isn't cancelled, and in `prepare` and `standby`. ``park`` is { x = 0, y = 0, pan = 0 } then, and
-the limits must include it. A person who moves the arm elsewhere moves it back. Where the board was switched off or
-restarted while the arm was elsewhere, the rig isn't ready until a person has moved the arm to its zero by hand,
-switched the gantry off and on, and then restarted the service.
+A gantry without limit switches (``homing = false``) has to stand at its zero when it is switched on, see
+`gantry.position`. So the driver brings the arm back to its zero after every scan that isn't cancelled, and in `prepare`
+and `standby`. Where the board was switched off or restarted while the arm was elsewhere, the rig isn't ready until a
+person has moved the arm to its zero by hand, switched the gantry off and on, and then restarted the service.
 
 The growth light is released after the last exposure of every scan, however it ends; in `standby` and `close`, which is
 at every regular exit; in `recover`, which the daemon calls after a crash for a scan that was interrupted; and in every
@@ -21,8 +19,9 @@ release it: see `switches`.
 from __future__ import annotations
 
 import contextlib
+import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
@@ -30,10 +29,10 @@ from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.datasets.attempt import MAX_SILENCE, begin_attempt, find_finished
 from plantimager.timelapse.datasets.plantdb_layout import PlantDbLayout
 from plantimager.timelapse.drivers.base import Part, ScanMonitor, ScannerDriver
-from plantimager.timelapse.drivers.gantry.board_settings import MAX_HOMING_TIME
+from plantimager.timelapse.drivers.gantry.board_settings import MAX_HOMING_TIME, BoardSettings
 from plantimager.timelapse.drivers.gantry.gantry_faults import Alarm, Stopped
+from plantimager.timelapse.drivers.gantry.motion import ZERO, position_of
 from plantimager.timelapse.drivers.gantry.move import wait_without_stop
-from plantimager.timelapse.drivers.grbl.estimate import estimate_scan
 from plantimager.timelapse.drivers.grbl.hardware import RIG_FAULTS, GrblRig, collecting
 from plantimager.timelapse.drivers.grbl.manual import ManualRigControl, examine
 from plantimager.timelapse.drivers.grbl.path_scan import PathScan
@@ -45,20 +44,19 @@ from plantimager.timelapse.scan.cameras import Camera, read_cameras
 from plantimager.timelapse.scan.paths import path_of
 from plantimager.timelapse.scan.reach import check_reach, find_out_of_reach
 from plantimager.timelapse.scan.request import ScanRequest, ScanResult
-from plantimager.timelapse.support.errors import (
-    DriverError,
-    FaultsFound,
-    ScanCancelled,
-    ScanFailed,
-    ScannerNotReady,
-)
+from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
 from plantimager.timelapse.support.faults import MISSING, Fault
 from plantimager.timelapse.support.needs import Need, needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
+    from plantimager.timelapse.drivers.grbl.rig_options import RigOptions
     from plantimager.timelapse.scan.pose import Pose
+
+EXPOSURE: Final = timedelta(seconds=2)
+"""What a camera takes for an exposure and its transfer, roughly; all cameras expose at the same time."""
 
 
 class GrblDriver(ScannerDriver, ManualRigControl):
@@ -95,7 +93,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
     def estimate(self, configuration: Mapping[str, Any]) -> timedelta | None:
         """Return the time of all moves, rests and exposures, where the options say how fast the board moves."""
         poses = path_of(configuration, [])
-        return None if poses is None else estimate_scan(self._rig.options, poses)
+        return None if poses is None else _estimate_scan(self._rig.options, poses)
 
     def estimate_bytes(self, configuration: Mapping[str, Any]) -> int | None:
         """Return the most that the pictures take, where the definition gives the size of all."""
@@ -154,15 +152,12 @@ class GrblDriver(ScannerDriver, ManualRigControl):
     def standby(self) -> None:
         """Release the growth light, park, close cameras and line, and power down.
 
-        Raises
-        ------
-        DriverError
-            With everything that went wrong; the rest was done.
+        Raises `DriverError` with everything that went wrong; the rest was done.
         """
         _raise_if_any(self._rig.enter_standby())
 
     def close(self) -> None:
-        """Leave the rig in standby, if this driver used it, and close everything. Raises as `standby`."""
+        """Leave the rig in standby, if it is in use, and close everything. Raises as `standby`."""
         _raise_if_any(self._rig.close())
 
     # --- a scan, step by step -------------------------------------------------------------------------
@@ -170,10 +165,7 @@ class GrblDriver(ScannerDriver, ManualRigControl):
     def _plan(self, configuration: Mapping[str, Any]) -> tuple[Sequence[Pose], Sequence[Camera]]:
         """Return the poses and cameras of a scan, before anything moves.
 
-        Raises
-        ------
-        ScanFailed
-            The rig can't take it.
+        Raises `ScanFailed` where the rig can't take it.
         """
         faults: list[Fault] = []
         poses = path_of(configuration, faults)
@@ -238,3 +230,28 @@ class GrblDriver(ScannerDriver, ManualRigControl):
 def _raise_if_any(problems: Sequence[str]) -> None:
     if problems:
         raise DriverError("; ".join(dict.fromkeys(problems)))
+
+
+def _estimate_scan(rig: RigOptions, poses: Sequence[Pose]) -> timedelta | None:
+    """Return how long a scan takes; ``None`` where the options give neither ``feed`` nor the board's speeds."""
+    board = _board_of(rig.arm)
+    if board is None:
+        return None
+    moving, position = 0.0, ZERO
+    for pose in poses:
+        goal = position_of(pose, position, rig.arm.limits)
+        moving += board.move_time(position, goal, rig.arm.feed)
+        position = goal
+    if not rig.arm.homing:
+        moving += board.move_time(position, ZERO, rig.arm.feed)
+    return timedelta(seconds=moving) + (rig.settle + EXPOSURE) * len(poses)
+
+
+def _board_of(arm: ArmOptions) -> BoardSettings | None:
+    """Return the speeds and accelerations that the options name; an acceleration that they don't costs no time."""
+    speeds = {number: arm.expected.get(number, arm.feed) for number in (110, 111, 112)}
+    accelerations = {number: arm.expected.get(number, math.inf) for number in (120, 121, 122)}
+    known = {number: speed for number, speed in speeds.items() if speed is not None and speed > 0}
+    if len(known) < len(speeds) or min(accelerations.values()) <= 0:
+        return None
+    return BoardSettings({**known, **accelerations})

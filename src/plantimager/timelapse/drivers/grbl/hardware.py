@@ -6,7 +6,6 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.datasets import disk_space
 from plantimager.timelapse.drivers.cameras.base import CameraFault, Exposure
 from plantimager.timelapse.drivers.cameras.process import CameraProcess
 from plantimager.timelapse.drivers.gantry.arm import Arm
@@ -18,7 +17,6 @@ from plantimager.timelapse.support import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from plantimager.timelapse.drivers.base import ScanMonitor
     from plantimager.timelapse.drivers.cameras.base import CameraPicture
@@ -112,10 +110,7 @@ class GrblRig:
         called after an opening, too. Where ``overlap`` leaves the picture in its check the result is None, and `finish`
         returns the picture.
 
-        Raises
-        ------
-        CameraFault
-            It failed; `Tries.are_over` says whether for good.
+        Raises `CameraFault` where it failed; `Tries.are_over` says whether for good.
         """
         self._in_use = True
         camera = self.cameras[tries.camera.name]
@@ -155,10 +150,8 @@ class GrblRig:
     def finish(self, tries: Tries, monitor: ScanMonitor) -> CameraPicture:
         """Return a picture that `take` has left in its check.
 
-        Raises
-        ------
-        CameraFault
-            It failed. The camera is not closed, even where it has to be opened again: it may have another picture.
+        Raises `CameraFault` where it failed. The camera is not closed, even where it has to be opened again: it may
+        have another picture.
         """
         try:
             picture = self._checked(tries, monitor)
@@ -186,10 +179,6 @@ class GrblRig:
             if picture is not None:
                 tries.compare_with_earlier(picture)
         return picture
-
-    def require_free_space(self, datasets: Path) -> None:
-        """Raise OSError where the disk of ``datasets`` has less left than the options keep free."""
-        disk_space.require_free_space(datasets, 0, self.options.keep_free)
 
     def return_to_zero(self) -> None:
         """Bring an arm that can't home back to its zero: after a power cut elsewhere its position would be lost."""

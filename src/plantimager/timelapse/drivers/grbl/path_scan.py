@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from plantimager.timelapse.datasets.disk_space import require_free_space
 from plantimager.timelapse.drivers.cameras import KINDS
 from plantimager.timelapse.drivers.cameras.base import CameraFault, describe_picture, facts_for_metadata
 from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault, Stopped
@@ -239,7 +240,7 @@ class PathScan:
 
     def _keep(self, shot: _Shot, picture: CameraPicture) -> None:
         """Write a picture and its raw files, and only then let the camera delete them."""
-        self._rig.require_free_space(self._attempt.request.dataset_dir.parent)
+        require_free_space(self._attempt.request.dataset_dir.parent, 0, self._rig.options.keep_free)
         camera = self._rig.cameras[shot.tries.camera.name]
         asked, arm = shot.tries.camera, shot.reached
         facts = facts_for_metadata(self._attempt.request, asked, arm, picture.facts, len(shot.tries.faults))

@@ -13,7 +13,7 @@ from plantimager.timelapse.datasets.disk_space import KEEP_FREE, read_size
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.drivers.cameras import KINDS, CameraOptions, CameraTable
 from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions, duration_between
-from plantimager.timelapse.drivers.gantry.motion import FIELDS, Limits
+from plantimager.timelapse.drivers.gantry.motion import Limits
 from plantimager.timelapse.drivers.switches import SwitchOptions, read_switch
 from plantimager.timelapse.scan.cameras import CAMERA_NAME
 from plantimager.timelapse.scan.pose import Pose
@@ -60,7 +60,7 @@ def read_rig_options(values: Mapping[str, Any], faults: list[Fault]) -> RigOptio
     arm = _read_arm(table)
     options = RigOptions(
         arm=arm,
-        park=_read_park(table, arm.limits) if arm.homing else _read_rest(table, arm.limits),
+        park=_read_park(table, arm.limits, homing=arm.homing),
         **read_keys(RigOptions, table),
         cameras=_read_cameras(table),
         switches=_read_switches(table.subtable("switches")),
@@ -78,26 +78,19 @@ def _read_arm(table: Table) -> ArmOptions:
     return ArmOptions(**values, expected=_read_settings(table.subtable("settings")))
 
 
-def _read_park(table: Table, limits: Limits) -> Pose | None:
+def _read_park(table: Table, limits: Limits, *, homing: bool) -> Pose | None:
+    """Return where the arm waits: an arm without homing at its zero and nowhere else, see `grbl`."""
     park = table.subtable("park")
-    if not table.has("park"):
-        return None
-    ends = dict(zip(FIELDS, limits.each(), strict=True))
-    place = {name: read_key(park, key, _within(ends[name])) for name, key in keys_of(Park).items()}
-    park.finish()
-    return Pose(**place)
-
-
-def _read_rest(table: Table, limits: Limits) -> Pose:
-    """Return where an arm without homing parks: at its zero and nowhere else, see `grbl`."""
-    park = table.subtable("park")
-    for key, ends in zip(keys_of(Park).values(), limits.each(), strict=True):
-        read_key(park, key, _zero)
-        if ends is not None and not ends[0] <= 0 <= ends[1]:
+    place = {}
+    for (name, key), ends in zip(keys_of(Park).items(), limits.each(), strict=True):
+        place[name] = read_key(park, key, _within(ends) if homing else _zero)
+        if not homing and ends is not None and not ends[0] <= 0 <= ends[1]:
             problem = "write limits with 0 between them, where the arm rests with homing = false"
             table.add_fault(key.name, problem, list(ends))
     park.finish()
-    return Pose(x=0.0, y=0.0, pan=0.0)
+    if not homing:
+        return Pose(x=0.0, y=0.0, pan=0.0)
+    return Pose(**place) if table.has("park") else None
 
 
 def _read_settings(table: Table) -> Mapping[int, float]:
