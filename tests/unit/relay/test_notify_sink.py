@@ -33,7 +33,7 @@ from plantimager.timelapse.store.schema import Logbook
 from plantimager.timelapse.store.stored_timelapse import StoredTimelapse
 from plantimager.timelapse.support.errors import ScanFailed
 
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+MINUTE, HOUR, DAY, WEEK = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
 LONGEST_SCAN, CLOCK_WAIT = timedelta(minutes=20), timedelta(minutes=10)
 DAEMON = DaemonFacts(7, is_live=True)
 
@@ -724,17 +724,18 @@ def test_a_delivery_that_only_lacks_what_is_gone_is_not_stuck_and_a_later_stands
 def test_what_waits_is_bounded_and_summed_up(world):
     """The ledger of a year without a network is small; and one message says it all."""
     world.problem = "no route to host"
-    world.value = timelapse(48 * 40)
+    n_slots = WEEK // EVERY  # with a message every four hours: twice as many as keep their words
+    world.value = timelapse(n_slots)
     value = world.value
-    for slot in range(48 * 40):
+    for slot in range(n_slots):
         value = taken(value) if slot % 3 else value.begin(at(slot), "b").fail_attempt(at(slot, 60), FAILURE)
         world.then(EVERY * slot + 6 * MINUTE, value=value)
-    world.run(20 * DAY)
+    world.run(WEEK)
     (waiting,) = read_told(world.directory / "notify.ledger").waiting.values()
     assert len(waiting.messages) == MAX_WAITING
     assert waiting.dropped > 10
     world.problem = ""
-    subject = world.run(20 * DAY + HOUR)[0][1]
+    subject = world.run(WEEK + HOUR)[0][1]
     assert subject.startswith(f"{MAX_WAITING + waiting.dropped} messages since ")
     assert f"{waiting.dropped} earlier messages left out here\n" in world.sent[0][2]
 
