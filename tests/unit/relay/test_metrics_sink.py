@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from plantimager.timelapse.relay import metrics_sink, timed_sink
+from plantimager.timelapse.relay import metrics_sink, sink
 from plantimager.timelapse.relay.measures import DiskRules
 from plantimager.timelapse.relay.metrics_sink import MetricsSink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
-from plantimager.timelapse.relay.sink import LatestView, SinkHost
+from plantimager.timelapse.relay.sink import LatestView, SinkHost, TimedSink
 from plantimager.timelapse.relay.store_view import StoreView
-from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.support.clock import SystemClock
 from stores import read, scan, store_of
 
@@ -97,7 +96,7 @@ def test_mistake_of_ours_ends_neither_the_thread_nor_leaves_a_file(world, monkey
 def test_mistake_of_ours_is_not_made_again_with_every_change(world, monkeypatch):
     """A store that is written each second would fill the journal; the stop is seen at once."""
     lines = []
-    monkeypatch.setattr(timed_sink, "log_relay", lambda _, sentence, **__: lines.append(sentence))
+    monkeypatch.setattr(sink, "log_relay", lambda _, sentence, **__: lines.append(sentence))
     monkeypatch.setattr(metrics_sink, "measure_rig", lambda *_: 1 / 0)
     world.thread.start()
     for _ in range(5):

@@ -13,14 +13,13 @@ from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.apprise_call import redact
 from plantimager.timelapse.relay.http_exchange import HttpExchanges
 from plantimager.timelapse.relay.schedule_watch import ScheduleState
-from plantimager.timelapse.relay.timed_sink import TimedSink
+from plantimager.timelapse.relay.sink import TimedSink
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
-    from plantimager.timelapse.relay.sink import SinkHost
+    from plantimager.timelapse.relay.sink import NextLook, SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
-    from plantimager.timelapse.relay.timed_sink import NextLook
     from plantimager.timelapse.settings.relay_config import HeartbeatSettings
     from plantimager.timelapse.support.clock import Clock
 

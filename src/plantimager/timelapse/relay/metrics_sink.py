@@ -16,8 +16,8 @@ from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.datasets.disk_forecast import dataset_bytes
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.measures import DiskUse, measure_rig
+from plantimager.timelapse.relay.sink import TimedSink
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
-from plantimager.timelapse.relay.timed_sink import TimedSink
 from plantimager.timelapse.support.distribution import installed_version
 from plantimager.timelapse.support.durable import replace_file
 from plantimager.timelapse.support.side_call import SideCall
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.relay.measures import DiskRules
     from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
-    from plantimager.timelapse.relay.sink import SinkHost
+    from plantimager.timelapse.relay.sink import NextLook, SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
-    from plantimager.timelapse.relay.timed_sink import NextLook
 
 BETWEEN_FILES: Final = 60.0
 """Seconds between two files where nothing happens: the disk fills, and the file's age shows that the relay is alive."""

@@ -11,10 +11,9 @@ from msgspec.structs import replace
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.news import begin_telling, find_news
 from plantimager.timelapse.relay.notify_text import NO_CLOCK, word_news
-from plantimager.timelapse.relay.outbox import NAME, Outbox
+from plantimager.timelapse.relay.outbox import NAME, Outbox, Trials
+from plantimager.timelapse.relay.sink import TimedSink
 from plantimager.timelapse.relay.thumbnail import Thumbnailer
-from plantimager.timelapse.relay.timed_sink import TimedSink
-from plantimager.timelapse.relay.trial_sender import Trials
 from plantimager.timelapse.relay.troubles import next_alarm_at, onsets_of
 
 if TYPE_CHECKING:
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.relay.messenger import Service
     from plantimager.timelapse.relay.news import News
     from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
-    from plantimager.timelapse.relay.sink import SinkHost
+    from plantimager.timelapse.relay.sink import NextLook, SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
-    from plantimager.timelapse.relay.timed_sink import NextLook
     from plantimager.timelapse.settings.relay_config import NotifyEvent, NotifySettings, Quiet
 
 RECENT: Final = timedelta(days=1)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.apprise_call import AppriseCall
 from plantimager.timelapse.relay.messenger import UNKNOWN, send_message
 from plantimager.timelapse.relay.notify_text import sum_up
 from plantimager.timelapse.relay.told import MAX_RECENT, Message, Told, Waiting, read_told, write_told
+from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
+    from datetime import datetime
     from pathlib import Path
 
+    from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.relay.messenger import Service
     from plantimager.timelapse.settings.relay_config import NotifySettings
     from plantimager.timelapse.support.clock import Clock
@@ -30,6 +35,9 @@ MAX_UNKNOWN: Final = 5
 """Tries in a row without an answer, as of a service that hangs: it may have taken the message each time."""
 GOOD_KINDS: Final = ("timelapse_completed", "is over", "test")
 """The ends of the kinds of news that are good."""
+TEST: Final = "This is a test by timelapsectl notify. Messages of this rig arrive here."
+MAX_TRIALS: Final = 4
+"""Test messages that wait for the services at a time."""
 
 
 class Failure(Struct, frozen=True):
@@ -189,3 +197,36 @@ class Outbox:
         if trouble != self._ledger_trouble:
             self._ledger_trouble = trouble
             log_relay(RelayAction.LEDGER_NOT_WRITTEN, f"{trouble}; {cost}", target=NAME)
+
+
+class Trials:
+    """The test messages that people ask for. `put` is for any thread, the rest for that of the sink."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._waiting: deque[Request] = deque()
+
+    def put(self, request: Request) -> None:
+        """Have a message sent for a request."""
+        if len(self._waiting) < MAX_TRIALS:
+            self._waiting.append(request)
+        else:
+            busy = "other test messages are not sent yet; try again in a moment"
+            request.answer(Answer(accepted=False, message=busy))
+
+    def answer(self, now: datetime, make_picture: Callable[[str], bytes]) -> None:
+        """Send the messages that are asked for to all services."""
+        while self._waiting:
+            request = self._waiting.popleft()
+            if not request.is_withdrawn:
+                self._send(request, now, make_picture(""))
+
+    def _send(self, request: Request, now: datetime, picture: bytes) -> None:
+        message = Message(now, f"{self._outbox.rig}: a test", TEST, ("test",))
+        sent = [(service.name, self._outbox.send(service, message, picture)) for service in self._outbox.services]
+        if self._outbox.told is not None and not all(problem for _, problem in sent):
+            self._outbox.keep(replace(self._outbox.told, worked_at=now))
+        lines = [one_line(f"{service}: {f'not sent: {problem}' if problem else 'sent'}") for service, problem in sent]
+        log_relay(RelayAction.TRIAL_SENT, f"by {request.who}: {'; '.join(lines)}", target=NAME)
+        failed = any(problem for _, problem in sent)
+        request.answer(Answer(accepted=True, message="\n".join(lines), details={"failed": failed}))

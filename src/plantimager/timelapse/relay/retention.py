@@ -18,13 +18,20 @@ from plantimager.timelapse.datasets.disk_space import format_bytes
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.datasets.set_aside import removal_name
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.deletable import Stays, describe_refusal, put_back, read_deletable
+from plantimager.timelapse.relay.deletable import (
+    Stays,
+    describe_refusal,
+    digest_everywhere,
+    entries_everywhere,
+    objection_to_removal,
+    put_back,
+    read_deletable,
+)
 from plantimager.timelapse.relay.delivery import Unreachable
 from plantimager.timelapse.relay.other_copies import NAME, OtherCopies
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone
 from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
-from plantimager.timelapse.relay.verified import digest_everywhere, entries_everywhere, objection_to_removal
 from plantimager.timelapse.settings.deliver_config import RetentionRules
 from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.file_system import is_there
