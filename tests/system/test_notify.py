@@ -29,8 +29,8 @@ TOPIC, KEY = "s3cret-topic-of-the-test", "s3cret-key-of-the-test"
 ARRIVED = "/var/tmp/arrived"
 PORT = 8080
 
-GRACE = timedelta(seconds=30)
-"""On a busy machine a slot may be late, and then it is no news."""
+GRACE = timedelta(seconds=20)
+"""On a busy machine a slot may be late, and that is no news."""
 TEST = "This is a test by timelapsectl notify. Messages of this rig arrive here."
 
 RECEIVER_UNIT = f"""\
