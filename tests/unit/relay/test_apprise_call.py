@@ -2,7 +2,8 @@
 
 import pytest
 
-from plantimager.timelapse.relay.apprise_call import _with_defaults, redact
+from plantimager.timelapse.relay.apprise_call import _with_defaults
+from plantimager.timelapse.relay.credentials import redact
 
 
 @pytest.mark.parametrize(("url", "added"), [

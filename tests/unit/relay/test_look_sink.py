@@ -257,8 +257,7 @@ def test_the_ledger_of_a_hundred_thousand_slots_can_be_read_again(tmp_path):
     ledger, looked, taken, measures = looked_at_once(tmp_path)
     assert (tmp_path / "looked").stat().st_size * 100_000 < MAX_LEDGER_BYTES
     assert ledger.entries[taken.key].why == ""
-    (judged,) = looked.judged([taken])
-    assert [*judged.pictures] == measures
+    assert [*looked.judged([taken])] == [(taken, measures)]
 
 
 @pytest.mark.parametrize("is_packed", [False, True], ids=["the first version", "the second"])
@@ -268,5 +267,4 @@ def test_what_earlier_versions_have_measured_is_read(tmp_path, is_packed):
     now = ledger.entries[taken.key]
     text = now.measured if is_packed else msgspec.json.encode(measures).decode()
     ledger.record(replace(now, why=text, measured=""))
-    (judged,) = looked.judged([taken])
-    assert [*judged.pictures] == measures
+    assert [*looked.judged([taken])] == [(taken, measures)]

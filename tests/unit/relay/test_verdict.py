@@ -9,7 +9,8 @@ from looked_at import NOON
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.doubt import describe_doubts
-from plantimager.timelapse.relay.verdict import Judge, JudgedScan, PictureMeasures, _Series, place_pictures
+from plantimager.timelapse.relay.taken_scans import TakenScan
+from plantimager.timelapse.relay.verdict import Judge, PictureMeasures, _Series, place_pictures
 from plantimager.timelapse.settings.relay_config import ALL_VERDICTS, LookSettings, Verdict
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -23,18 +24,21 @@ def picture(digest, *, camera="camera_0", position=0, **changes):
     return PictureMeasures(camera, str(position), file, **{**ORDINARY, "digest": str(digest), **changes})
 
 
+def taken(slot, at):
+    """Return a slot that was taken."""
+    return TakenScan(f"tl_{slot}", "tl", slot, at, at)
+
+
 def scans(*slots, every=HOUR, first=NOON):
-    """Return the scans of some slots, each of which has some pictures."""
-    return [
-        JudgedScan(slot, f"tl_{slot}", first + every * slot, tuple(pictures)) for slot, pictures in enumerate(slots)
-    ]
+    """Return some slots, each with its pictures."""
+    return [(taken(slot, first + every * slot), pictures) for slot, pictures in enumerate(slots)]
 
 
 def judge(looked, rules=OWN_LIGHTS):
     """Return the doubts that remain after some scans."""
     judging = Judge("tl", rules)
-    for scan in looked:
-        judging.take(scan)
+    for scan, pictures in looked:
+        judging.take(scan, pictures)
     return judging.doubts
 
 
@@ -149,18 +153,17 @@ def test_hours_of_which_nothing_is_known_are_not_taken_for_night_while_a_lamp_is
     judging = Judge("tl", LookSettings())
     for n, (day, hour, look) in enumerate(at_hours):
         at = NOON + day * DAY + (hour - 12) * HOUR
-        judging.take(JudgedScan(n, f"tl_{n}", at, (picture(n, verdict=look),)))
+        judging.take(taken(n, at), [picture(n, verdict=look)])
     assert [(doubt.slot, doubt.pictures, doubt.is_over) for doubt in judging.doubts] == [(4, 2, False)]
 
 
 @pytest.mark.parametrize("look", ["dark", "bright", "flat"])
 def test_hours_that_a_person_chose_are_judged_by_those_of_the_day_before(look):
     """The rig has pictures by day alone."""
-    day = scans(*[[picture(n)] for n in range(8)], first=NOON - 4 * HOUR)
+    day = [NOON + HOUR * hour for hour in range(-4, 4)]
     judging = Judge("tl", LookSettings())
-    for n, scan in enumerate([*day, *(replace(scan, scheduled_at=scan.scheduled_at + DAY) for scan in day)]):
-        pictures = (picture(n, verdict=look if n == 12 else ""),)
-        judging.take(replace(scan, slot=n, pictures=pictures))
+    for n, at in enumerate(at + DAY * days for days in range(2) for at in day):
+        judging.take(taken(n, at), [picture(n, verdict=look if n == 12 else "")])
     assert [(doubt.verdict, doubt.slot, doubt.is_over) for doubt in judging.doubts] == [(look, 12, True)]
 
 
@@ -205,7 +208,7 @@ def alarms(is_lit, days, *, first=NOON, every=HOUR, rules=None):
     judging, opened, was_open = Judge("tl", rules or LookSettings()), [], False
     for n in range(days * DAY // every):
         at = first + every * n
-        judging.take(JudgedScan(n, f"tl_{n}", at, (picture(n, verdict="" if is_lit(at) else "dark"),)))
+        judging.take(taken(n, at), [picture(n, verdict="" if is_lit(at) else "dark")])
         is_open = any(not doubt.is_over for doubt in judging.doubts)
         opened += [at] * (is_open and not was_open)
         was_open = is_open

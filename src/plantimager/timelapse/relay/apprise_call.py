@@ -10,10 +10,11 @@ import logging
 import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, quote_plus, unquote
 
 import msgspec
 from msgspec import Struct
+
+from plantimager.timelapse.relay.credentials import redact
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -22,8 +23,6 @@ READ_SECONDS: Final = 40
 """For the answer of a service that has taken the connection."""
 PARTLY: Final = "not taken by all receivers"
 """How the problem begins where some of the receivers in one URL have the message: apprise has one answer for all."""
-MIN_SECRET: Final = 3
-"""Characters of a part of a URL that is kept out of what is reported."""
 
 
 class AppriseCall(Struct, frozen=True):
@@ -112,17 +111,6 @@ def _with_defaults(url: str) -> str:
         if not re.search(rf"(^|&){option.partition('=')[0]}=", url.partition("?")[2], re.IGNORECASE):
             url = f"{url}{'&' if '?' in url else '?'}{option}"
     return url
-
-
-def redact(text: str, url: str) -> str:
-    """Return a text without any part of a URL but its scheme, however a library writes it."""
-    rest = url.partition("://")[2]
-    # A password may have any character, and what stands where a host does is in small letters.
-    password = rest.rpartition("@")[0].partition(":")[2]
-    plain = {*map(unquote, [password, *re.split(r"[/?&=:@]+", rest)])}
-    parts = {*re.split(r"[^\w.~-]+", rest), *plain, *(quote(part, "") for part in plain), *map(quote_plus, plain)}
-    secrets = sorted((part for part in parts if len(part) >= MIN_SECRET), key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, secrets)), "…", text, flags=re.IGNORECASE) if secrets else text
 
 
 if __name__ == "__main__":

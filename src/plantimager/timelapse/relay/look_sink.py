@@ -15,7 +15,7 @@ from plantimager.timelapse.channel.relay_status import SinkStatus, doubts_of, re
 from plantimager.timelapse.datasets.contents import dataset_files
 from plantimager.timelapse.datasets.receipt import FILES
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.looked import Looked, judged_scan
+from plantimager.timelapse.relay.looked import Looked
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, read_receipt_of
 from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
 from plantimager.timelapse.relay.store_view import name_of
@@ -157,14 +157,14 @@ class LookSink(WorksOnLatest):
                 self._looked.record(scan, pictures)
                 is_in_order = is_in_order and (known.last is None or scan.scheduled_at > known.last)
                 if is_in_order:
-                    known.take(judged_scan(scan, pictures))
+                    known.take(scan, pictures)
         return known if is_in_order else self._judge_all(scans)
 
     def _judge_all(self, scans: Sequence[TakenScan]) -> Judge:
         """Return the judge of all of them that were looked at."""
         judge = Judge(scans[0].timelapse_id, self._rules)
-        for scan in self._looked.judged(scans):
-            judge.take(scan)
+        for scan, pictures in self._looked.judged(scans):
+            judge.take(scan, pictures)
         return judge
 
     # --- one dataset ------------------------------------------------------------------------------

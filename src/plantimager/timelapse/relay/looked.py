@@ -16,7 +16,7 @@ import msgspec
 from plantimager.timelapse.channel.ledger import LedgerEntry, Outcome
 from plantimager.timelapse.channel.moment import moment_in
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.verdict import JudgedScan, PictureMeasures
+from plantimager.timelapse.relay.verdict import PictureMeasures
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -62,11 +62,11 @@ class Looked:
         """Whether a dataset was looked at."""
         return scan.key in self._ledger.entries
 
-    def judged(self, scans: Iterable[TakenScan]) -> Iterable[JudgedScan]:
+    def judged(self, scans: Iterable[TakenScan]) -> Iterable[tuple[TakenScan, Sequence[PictureMeasures]]]:
         """Yield what was measured of those that were looked at."""
         for scan in scans:
             if (entry := self._ledger.entries.get(scan.key)) is not None:
-                yield judged_scan(scan, _decode(entry))
+                yield scan, _decode(entry)
 
     def record(self, scan: TakenScan, pictures: Sequence[PictureMeasures]) -> None:
         """Keep what was measured of a dataset."""
@@ -113,11 +113,6 @@ class Looked:
 
     def _now(self) -> str:
         return self._clock.now().isoformat(timespec="seconds")
-
-
-def judged_scan(scan: TakenScan, pictures: Sequence[PictureMeasures]) -> JudgedScan:
-    """Return a dataset with what was measured of it."""
-    return JudgedScan(scan.slot, scan.scan_id, scan.scheduled_at, tuple(pictures))
 
 
 def _mark(store: ArchivedStore) -> str:

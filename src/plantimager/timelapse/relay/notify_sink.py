@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.news import begin_telling, find_news
 from plantimager.timelapse.relay.notify_text import NO_CLOCK, word_news
@@ -65,7 +63,7 @@ class NotifySink(TimedSink):
 
     def _is_news(self, before: StoreView, view: StoreView) -> bool:
         """Whether there may be news; a scan's progress is none."""
-        return _without_progress(before) != _without_progress(view)
+        return _grounds_of(before) != _grounds_of(view)
 
     @property
     def trial_seconds(self) -> float:
@@ -151,10 +149,9 @@ class NotifySink(TimedSink):
         return self._thumbnailer.make(view.taken.scans, file) if self._settings.picture else b""
 
 
-def _without_progress(view: StoreView) -> object:
+def _grounds_of(view: StoreView) -> object:
     """Return what may be news in a look; the present store is the same object as long as its file is the same."""
-    daemon = replace(view.daemon, status="", rig="") if view.daemon is not None else None
-    return id(view.stored), daemon, view.archived, view.targets, view.faults, view.doubts
+    return id(view.stored), view.daemon, view.archived, view.targets, view.faults, view.doubts
 
 
 def _quiet_until(quiet: Quiet | None, now: datetime) -> datetime | None:

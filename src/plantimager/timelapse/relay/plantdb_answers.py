@@ -7,11 +7,11 @@ import re
 from typing import Any, Final, NoReturn
 
 import httpx
+from httpx import codes
 
 from plantimager.timelapse.relay.delivery import FULL, NO_ROOM, ServerFailed
 from plantimager.timelapse.support.text import one_line
 
-OK, CREATED, UNAUTHORIZED, NOT_FOUND, CONFLICT, TOO_MANY, SERVER_ERROR = 200, 201, 401, 404, 409, 429, 500
 GATEWAY_ERRORS: Final = range(502, 505)
 """What a proxy answers for a server that is not there."""
 
@@ -28,11 +28,11 @@ MAX_WORDS: Final = 200
 
 def asks_for_login(answer: httpx.Response) -> bool:
     """Return whether an answer means that the token is none, or none any more."""
-    if answer.status_code == UNAUTHORIZED:
+    if answer.status_code == codes.UNAUTHORIZED:
         return True
     if answer.request.method == "HEAD":  # its errors have no text
-        return answer.status_code == SERVER_ERROR
-    return answer.status_code == SERVER_ERROR and _LOGIN_NEEDED.search(words_of(answer)) is not None
+        return answer.status_code == codes.INTERNAL_SERVER_ERROR
+    return answer.status_code == codes.INTERNAL_SERVER_ERROR and _LOGIN_NEEDED.search(words_of(answer)) is not None
 
 
 def read_bounded(answer: httpx.Response) -> httpx.Response:
@@ -72,7 +72,7 @@ def value_of(answer: httpx.Response, key: str) -> Any:
     ServerFailed
         It isn't good, or has none.
     """
-    if answer.status_code != OK:
+    if answer.status_code != codes.OK:
         fail(answer)
     try:
         return answer.json()[key]

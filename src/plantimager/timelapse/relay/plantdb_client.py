@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
+from httpx import codes
 from msgspec import Struct
 from tenacity import (
     RetryError,
@@ -24,14 +25,8 @@ from plantimager.timelapse.datasets.plantdb_metadata import FILESET, FILESET_MET
 from plantimager.timelapse.relay.delivery import ServerFailed, Unreachable
 from plantimager.timelapse.relay.http_exchange import HttpExchanges
 from plantimager.timelapse.relay.plantdb_answers import (
-    CONFLICT,
-    CREATED,
     GATEWAY_ERRORS,
     NO_VALUE,
-    NOT_FOUND,
-    OK,
-    TOO_MANY,
-    UNAUTHORIZED,
     Copy,
     asks_for_login,
     fail,
@@ -91,7 +86,7 @@ class PlantDbClient:
         base_url = url.rstrip("/").removesuffix(PREFIX) + PREFIX
         self._http = HttpExchanges(timeout, pace.clock, pace.rate, base_url=base_url)
         self._too_early = Retrying(
-            retry=retry_if_result(lambda answer: answer.status_code == TOO_MANY),
+            retry=retry_if_result(lambda answer: answer.status_code == codes.TOO_MANY_REQUESTS),
             wait=wait_exponential_jitter(initial=1, max=MAX_WAIT),
             stop=stop_after_delay(MAX_WAITS) | stop_when_event_set(pace.stop),
             sleep=sleep_using_event(pace.stop),
@@ -162,7 +157,7 @@ class PlantDbClient:
         with self._http.stream(
             method, path, size=size, check=self._pace.check, headers=self._headers(), **contents()
         ) as answer:
-            if take is None or answer.status_code != OK:
+            if take is None or answer.status_code != codes.OK:
                 return read_bounded(answer)
             all(map(take, answer.iter_raw()))
         return answer
@@ -176,7 +171,7 @@ class PlantDbClient:
         self._token = ""
         account = {"username": self._account.user, "password": self._account.password}
         answer = self._try(partial(self._exchange, "POST", "/auth/login", lambda: {"json": account}))
-        if answer.status_code == UNAUTHORIZED:
+        if answer.status_code == codes.UNAUTHORIZED:
             raise Unreachable(self._refusal)
         try:
             token = str(answer.json()["access_token"])
@@ -204,7 +199,7 @@ class PlantDbClient:
     def scan_metadata_there(self, scan_id: str) -> dict[str, Any] | None:
         """Return the metadata of a scan on the server; ``None`` where it has no such scan."""
         answer = self.call("GET", f"/scans/{scan_id}/metadata")
-        if answer.status_code == NOT_FOUND:
+        if answer.status_code == codes.NOT_FOUND:
             return None
         metadata = value_of(answer, "metadata")
         return metadata if isinstance(metadata, dict) else {}
@@ -212,7 +207,7 @@ class PlantDbClient:
     def files_there(self, scan_id: str) -> list[str] | None:
         """Return the ids of the pictures that the server has of a scan; ``None`` where it has no fileset for them."""
         answer = self.call("GET", f"/filesets/{scan_id}/{FILESET}/files")
-        if answer.status_code == NOT_FOUND:
+        if answer.status_code == codes.NOT_FOUND:
             return None
         files = value_of(answer, "files")
         if not isinstance(files, list):
@@ -222,7 +217,7 @@ class PlantDbClient:
     def file_metadata_there(self, scan_id: str, file: OutgoingFile) -> dict[str, Any]:
         """Return the metadata of a picture on the server, empty where it has none."""
         answer = self.call("GET", f"{_file_path(scan_id, file)}/metadata")
-        metadata = value_of(answer, "metadata") if answer.status_code == OK else {}
+        metadata = value_of(answer, "metadata") if answer.status_code == codes.OK else {}
         return metadata if isinstance(metadata, dict) else {}
 
     def create(self, dataset: OutgoingDataset) -> bool:
@@ -236,9 +231,9 @@ class PlantDbClient:
         is_new = True
         for path, body in ((f"/scans/{dataset.scan_id}", scan), (f"/filesets/{dataset.scan_id}/{FILESET}", fileset)):
             answer = self.call("POST", path, partial(dict, json=body))
-            if answer.status_code not in (CREATED, CONFLICT):
+            if answer.status_code not in (codes.CREATED, codes.CONFLICT):
                 fail(answer)
-            is_new = is_new and answer.status_code == CREATED
+            is_new = is_new and answer.status_code == codes.CREATED
         return is_new
 
     def upload(self, scan_id: str, file: OutgoingFile, open_file: Callable[[], BinaryIO]) -> str:
@@ -258,7 +253,7 @@ class PlantDbClient:
         finally:
             for one in opened:
                 one.close()
-        return "" if answer.status_code == CREATED else words_of(answer)
+        return "" if answer.status_code == codes.CREATED else words_of(answer)
 
     def has_same(self, scan_id: str, file: OutgoingFile, *, by_length: bool) -> bool | None:
         """Return whether the server has a picture as it is here; ``None`` where it has none of that id."""
@@ -266,14 +261,14 @@ class PlantDbClient:
         if by_length:
             answer = self.call("HEAD", path)
             length = answer.headers.get("content-length", "")
-            if answer.status_code == OK:
+            if answer.status_code == codes.OK:
                 return bool(length == str(file.size))
         else:
             copy = Copy(file.size)
             answer = self.call("GET", path, take=copy.take)
-            if answer.status_code == OK:
+            if answer.status_code == codes.OK:
                 return copy.digest.hexdigest() == file.digest
-        if answer.status_code != NOT_FOUND:
+        if answer.status_code != codes.NOT_FOUND:
             fail(answer)
         return None
 

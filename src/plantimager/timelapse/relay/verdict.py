@@ -23,6 +23,7 @@ from plantimager.timelapse.settings.relay_config import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from plantimager.timelapse.relay.taken_scans import TakenScan
     from plantimager.timelapse.settings.relay_config import LookSettings
 
 BLURRED_BELOW: Final = 0.4
@@ -76,15 +77,6 @@ class PictureMeasures(Struct, frozen=True, array_like=True, gc=False):
     """Its size: pictures of another size have another sharpness."""
 
 
-class JudgedScan(Struct, frozen=True):
-    """The pictures of one slot."""
-
-    slot: int
-    scan_id: str
-    scheduled_at: datetime
-    pictures: tuple[PictureMeasures, ...]
-
-
 def place_pictures(files: Iterable[str]) -> Iterator[PictureMeasures]:
     """Yield the pictures of a dataset by camera and position, from their paths in it; nothing is measured yet."""
     others = []
@@ -113,7 +105,7 @@ class Judge:
         """The last doubt of each verdict about each camera."""
         return tuple(self._doubts.values())[-MAX_DOUBTS:]
 
-    def take(self, scan: JudgedScan) -> None:
+    def take(self, scan: TakenScan, pictures: Iterable[PictureMeasures]) -> None:
         """Judge the pictures of the next scan."""
         self.last = scan.scheduled_at
         if len(self._series) > MAX_SERIES:
@@ -121,7 +113,7 @@ class Judge:
         doubtful: dict[tuple[str, str], list[PictureMeasures]] = {}
         open_now: set[tuple[str, str]] = set()
         totals: dict[str, int] = {}
-        for picture in scan.pictures:
+        for picture in pictures:
             key = (picture.camera, picture.position, PurePath(picture.file).suffix)
             series = self._series.setdefault(key, _Series(has_nights=self._rules.night))
             for verdict in series.judge(picture, scan.scheduled_at):
@@ -129,15 +121,13 @@ class Judge:
                     doubtful.setdefault((picture.camera, verdict), []).append(picture)
             open_now.update((picture.camera, verdict) for verdict in series.open)
             totals[picture.camera] = totals.get(picture.camera, 0) + 1
-        for about, pictures in doubtful.items():
-            self._doubt(about, scan, pictures, totals[about[0]])
+        for about, odd in doubtful.items():
+            self._doubt(about, scan, odd, totals[about[0]])
         for about, doubt in self._doubts.items():
             if about not in open_now and about[0] in totals and not doubt.is_over:
                 self._doubts[about] = replace(doubt, is_over=True)
 
-    def _doubt(
-        self, about: tuple[str, str], scan: JudgedScan, pictures: list[PictureMeasures], n_pictures: int
-    ) -> None:
+    def _doubt(self, about: tuple[str, str], scan: TakenScan, pictures: list[PictureMeasures], n_pictures: int) -> None:
         """Add the doubtful pictures of one scan to a doubt that is open, or to a new one."""
         last = self._doubts.pop(about, None)  # the latest is at the end
         since, slots = (scan.scheduled_at, 0) if last is None or last.is_over else (last.since, last.slots)
