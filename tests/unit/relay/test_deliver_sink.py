@@ -74,7 +74,7 @@ def test_waits_grow_to_ten_minutes_and_differ_between_rigs(tmp_path, monkeypatch
             if len(found) == MANY:
                 host.stop.set()
 
-        monkeypatch.setattr(sink._latest, "wait_until", lambda _, seconds, sleep=sleep: sleep(seconds))
+        monkeypatch.setattr(sink, "_wait_until", lambda _, seconds, sleep=sleep: sleep(seconds))
         sink.run()
         for tries, wait in enumerate(found):
             least = min(FIRST_WAIT * 2**tries, LONGEST_WAIT)
@@ -103,8 +103,8 @@ def test_after_a_month_without_a_network_all_of_it_arrives_in_order(tmp_path, mo
             sink.update(StoreView(TakenScans(scans[: 1 + int(clock.at // (EACH * 3600))])))
 
     monkeypatch.setattr(sink._delivery, "deliver", deliver)
-    monkeypatch.setattr(sink._latest, "wait_until", sleep)
-    monkeypatch.setattr(sink._latest, "wait", lambda *_: host.stop.set())
+    monkeypatch.setattr(sink, "_wait_until", sleep)
+    monkeypatch.setattr(sink, "_wait", lambda *_: host.stop.set())
     sink.run()
     assert arrived == [scan.slot for scan in scans]
     assert min(tried for tried in tries if tried >= MONTH) <= MONTH + LONGEST_WAIT + JITTER
@@ -125,7 +125,7 @@ def test_what_is_on_its_way_is_in_the_status_until_it_is_there(tmp_path, monkeyp
         return Delivered("file", 20, 20, 5, "0" * 64)
 
     monkeypatch.setattr(sink._delivery, "deliver", deliver)
-    monkeypatch.setattr(sink._latest, "wait", lambda *_: host.stop.set())
+    monkeypatch.setattr(sink, "_wait", lambda *_: host.stop.set())
     sink.run()
     assert [status.sending for status in shown] == [f"sending tl_0: {done} of 20 files" for done in range(2)]
     assert f"sending tl_0: 1 of 20 files ({sink.name})" in shown[-1].describe(host.clock.now())
@@ -148,7 +148,7 @@ def test_nothing_is_on_its_way_while_the_next_try_is_waited_for(tmp_path, monkey
             host.stop.set()
 
     monkeypatch.setattr(sink._delivery, "deliver", deliver)
-    monkeypatch.setattr(sink._latest, "wait_until", sleep)
+    monkeypatch.setattr(sink, "_wait_until", sleep)
     sink.run()
     assert waiting == [("", "connection reset")] * 2
     assert [word for word, _ in said] == ["delivery_stuck"]
@@ -157,7 +157,7 @@ def test_nothing_is_on_its_way_while_the_next_try_is_waited_for(tmp_path, monkey
 def test_a_disk_that_fails_is_named_in_words(tmp_path, monkeypatch, said):
     """Without the number of the system; it holds up nothing else."""
     sink, host = sink_to(tmp_path, OSError(5, "Input/output error", "/srv/0.jpg"))
-    monkeypatch.setattr(sink._latest, "wait", lambda *_: host.stop.set())
+    monkeypatch.setattr(sink, "_wait", lambda *_: host.stop.set())
     sink.run()
     assert said == [
         (

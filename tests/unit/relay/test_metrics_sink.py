@@ -13,7 +13,7 @@ from plantimager.timelapse.relay import metrics_sink, sink
 from plantimager.timelapse.relay.measures import DiskRules
 from plantimager.timelapse.relay.metrics_sink import MetricsSink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
-from plantimager.timelapse.relay.sink import LatestView, SinkHost, TimedSink
+from plantimager.timelapse.relay.sink import SinkHost, TimedSink, WorksOnLatest
 from plantimager.timelapse.relay.store_view import StoreView
 from plantimager.timelapse.support.clock import SystemClock
 from stores import read, scan, store_of
@@ -132,10 +132,10 @@ def test_datasets_that_are_there_count_for_the_forecast(world):
 def test_stop_before_the_wait_is_seen_at_once():
     """SIGTERM may come while a file is written."""
     stop = threading.Event()
-    latest, view = LatestView(stop), StoreView()
-    latest.put(view)
+    works, view = WorksOnLatest(SinkHost(lambda _: Path(), SystemClock(), stop, lambda: None)), StoreView()
+    works.update(view)
     stop.set()
-    assert latest.wait(view, 600) is view
+    assert works._wait(view, 600) is view
 
 
 @pytest.mark.parametrize("obstacle", ["a directory in its place", "a file for its directory", "no room", "read-only"])

@@ -15,7 +15,7 @@ from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.relay.outgoing import OutgoingFile
 from plantimager.timelapse.relay.pacing import LOOK, PIECE, Interrupted, TargetPace
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone
-from plantimager.timelapse.relay.sink import LatestView, SinkHost, WorksOnLatest
+from plantimager.timelapse.relay.sink import SinkHost, WorksOnLatest
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.relay.taken_scans import TakenScans
 from plantimager.timelapse.store.schema import Logbook
@@ -220,9 +220,7 @@ def test_the_next_slot_is_that_of_a_daemon_that_runs(minutes, seconds_ahead, wai
     times = tuple(now + timedelta(seconds=seconds_ahead, minutes=minutes * n) for n in (-1, 0))
     mode, state = TimeLapseMode.INTERVAL, TimeLapseState.SCHEDULED
     timelapse = TimeLapse(id="tl", mode=mode, state=state, schedule_times=times, next_idx=1)
-    sink = WorksOnLatest()
-    sink._latest = LatestView(threading.Event())
-    sink._host = SinkHost(lambda _: None, VirtualNow(now), threading.Event(), lambda: None)
+    sink = WorksOnLatest(SinkHost(lambda _: None, VirtualNow(now), threading.Event(), lambda: None))
     for daemon, expected in ((DaemonFacts(1), waits), (None, inf)):
         sink.update(StoreView(TakenScans(), StoredTimelapse(timelapse, Logbook()), daemon=daemon))
         assert sink._next_slot_in() == expected

@@ -24,7 +24,7 @@ from plantimager.timelapse.relay.backlog import Backlog
 from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, TargetRefused, Unreachable
 from plantimager.timelapse.relay.pacing import Interrupted, TargetPace
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, DatasetRefused
-from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
+from plantimager.timelapse.relay.sink import WorksOnLatest
 from plantimager.timelapse.support.file_system import describe_disk_error
 from plantimager.timelapse.support.text import format_count
 
@@ -62,10 +62,9 @@ class DeliverSink(WorksOnLatest):
         host: SinkHost,
         removed: Ledger,
     ) -> None:
-        self.name = name
-        self._target, self._delivery, self._host = target, delivery, host
+        super().__init__(host)
+        self.name, self._target, self._delivery = name, target, delivery
         self._backlog = Backlog(name, ledger, removed, host.clock, newest_first=target.order == "newest")
-        self._latest = LatestView(host.stop)
         self._pace = TargetPace(
             host.clock,
             host.stop,
@@ -101,7 +100,7 @@ class DeliverSink(WorksOnLatest):
 
     def _sleep(self, seconds: float) -> None:
         """Wait before the next try, until a person asks for one, or the relay stops."""
-        self._latest.wait_until(lambda: self._backlog.is_asked_again, seconds)
+        self._wait_until(lambda: self._backlog.is_asked_again, seconds)
 
     # --- one pass ---------------------------------------------------------------------------------
 
@@ -113,7 +112,7 @@ class DeliverSink(WorksOnLatest):
         Unreachable
             The server doesn't answer, or this host's datasets are out of reach.
         """
-        view = self._latest.now
+        view = self._view
         if view is not None:
             self._backlog.refresh(view.taken)
             self._show(at_once=False)
@@ -127,7 +126,7 @@ class DeliverSink(WorksOnLatest):
                 return
             self._backlog.report_gone()
             self._show()
-        self._latest.wait(view, self._backlog.seconds_until_next())
+        self._wait(view, self._backlog.seconds_until_next())
 
     def _deliver(self, scan: TakenScan, taken: TakenScans) -> None:
         self._pace.wait_for_turn()
@@ -193,7 +192,7 @@ class DeliverSink(WorksOnLatest):
             It isn't there.
         """
         directory = self._host.datasets_of([scan.scan_id])
-        view = self._latest.now
+        view = self._view
         if not directory.is_dir() and view is not None:
             taken = (other.scan_id for other in view.taken.scans if other.timelapse_id == scan.timelapse_id)
             directory = self._host.datasets_of(taken)

@@ -17,7 +17,7 @@ from plantimager.timelapse.datasets.receipt import FILES
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.looked import Looked
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone, read_receipt_of
-from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
+from plantimager.timelapse.relay.sink import WorksOnLatest
 from plantimager.timelapse.relay.store_view import name_of
 from plantimager.timelapse.relay.taken_scans import taken_scans_of
 from plantimager.timelapse.relay.verdict import MAX_DOUBTS, Judge, PictureMeasures, place_pictures
@@ -61,7 +61,8 @@ class LookSink(WorksOnLatest):
     name = NAME
 
     def __init__(self, rules: LookSettings, ledger: Ledger, host: SinkHost) -> None:
-        self._rules, self._host = rules, host
+        super().__init__(host)
+        self._rules = rules
         self._looked = Looked(ledger, host.clock, NAME)
         self._postponed: dict[str, tuple[float, str]] = {}
         """Datasets that aren't there or can't be read, by their keys: when they are tried again, and the trouble."""
@@ -69,7 +70,7 @@ class LookSink(WorksOnLatest):
         """By the names of their timelapses; where there is none it is made, from the ledger."""
         self._archived: Mapping[Path, Sequence[TakenScan]] = {}
         """The scans of those timelapses of the archive that are looked at."""
-        self._latest, self._disk = LatestView(host.stop), SideCall[tuple[object]](DISK_SECONDS)
+        self._disk = SideCall[tuple[object]](DISK_SECONDS)
         shown = read_relay_status(ledger.path.parent)  # by the relay that ran before, which may have been killed
         doubts = doubts_of(shown.sinks) if shown is not None else None
         self.status = SinkStatus(name=NAME, what="pictures are looked at", doubts=doubts)
@@ -81,7 +82,7 @@ class LookSink(WorksOnLatest):
         while not self._host.stop.is_set():
             next_at = min((at for at, _ in self._postponed.values()), default=None)
             left = None if next_at is None else max(next_at - self._host.clock.monotonic(), 0.0)
-            view = self._latest.wait(view, left)
+            view = self._wait(view, left)
             is_due = next_at is not None and next_at <= self._host.clock.monotonic()
             if self._host.stop.is_set() or view is None or (seen and _is_same(seen, view) and not is_due):
                 continue

@@ -31,7 +31,7 @@ from plantimager.timelapse.relay.delivery import Unreachable
 from plantimager.timelapse.relay.other_copies import NAME, OtherCopies
 from plantimager.timelapse.relay.pacing import Interrupted
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone
-from plantimager.timelapse.relay.sink import LatestView, WorksOnLatest
+from plantimager.timelapse.relay.sink import WorksOnLatest
 from plantimager.timelapse.settings.deliver_config import RetentionRules
 from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.file_system import is_there
@@ -70,7 +70,8 @@ class RetentionSink(WorksOnLatest):
         deliveries: Mapping[str, Delivery],
     ) -> None:
         """``deliveries`` are this thread's own, by the names of their targets; none without rules."""
-        self._rules, self._owner, self._host = rules, owner, host
+        super().__init__(host)
+        self._rules, self._owner = rules, owner
         self._ledgers, self._removed = ledgers, Ledger(removed)
         self._copies = OtherCopies(deliveries, host, self._is_scanning)
         self._kept: dict[str, tuple[float, str]] = {}
@@ -81,7 +82,6 @@ class RetentionSink(WorksOnLatest):
         self._told = ""
         self._tidy: object = None
         """The `_places` in which no dataset waits half deleted; a disk or a store that is there later brings more."""
-        self._latest = LatestView(host.stop)
 
     @property
     def name(self) -> str:
@@ -97,7 +97,7 @@ class RetentionSink(WorksOnLatest):
         """Remove what may go until the relay stops."""
         view: StoreView | None = None
         while not self._host.stop.is_set():
-            view = self._latest.wait(view, LOOK_AGAIN)
+            view = self._wait(view, LOOK_AGAIN)
             if view is None or self._host.stop.is_set():
                 continue
             try:

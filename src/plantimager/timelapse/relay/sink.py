@@ -63,58 +63,39 @@ class TrialSink(Protocol):
         """Have one sent, which answers the request. Any thread."""
 
 
-class LatestView:
-    """The view that the thread of a sink works on next. Those in between are never worked on."""
+class WorksOnLatest:
+    """The part of a sink whose thread works on the latest view. Those in between are never worked on."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
+    def __init__(self, host: SinkHost) -> None:
+        self._host = host
         self._changed = threading.Condition()
         self._view: StoreView | None = None
+        """The latest; ``None`` before the first."""
 
-    def put(self, view: StoreView) -> None:
-        """Take up a view. Any thread."""
+    def update(self, view: StoreView) -> None:
+        """Take up what the store, the archive and the daemon say by now."""
         with self._changed:
             self._view = view
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Let the thread see that the relay stops. Any other thread."""
+        """Let the thread see that the relay stops."""
         with self._changed:
             self._changed.notify_all()
 
-    @property
-    def now(self) -> StoreView | None:
-        """The latest view; ``None`` before the first."""
-        return self._view
-
-    def wait(self, seen: StoreView | None, seconds: float | None) -> StoreView | None:
+    def _wait(self, seen: StoreView | None, seconds: float | None) -> StoreView | None:
         """Return the latest view: once it is another than the one ``seen``, the time is over, or the relay stops."""
-        self.wait_until(lambda: self._view is not seen, seconds)
+        self._wait_until(lambda: self._view is not seen, seconds)
         return self._view
 
-    def wait_until(self, holds: Callable[[], bool], seconds: float | None) -> None:
-        """Wait for a condition that a new view may bring about, as long as `wait` would."""
+    def _wait_until(self, holds: Callable[[], bool], seconds: float | None) -> None:
+        """Wait for a condition that a new view may bring about, as long as `_wait` would."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stop.is_set() or holds(), seconds)
-
-
-class WorksOnLatest:
-    """The part of a sink whose thread works on the latest view."""
-
-    _host: SinkHost
-    _latest: LatestView
-
-    def update(self, view: StoreView) -> None:
-        """Take up what the store, the archive and the daemon say by now."""
-        self._latest.put(view)
-
-    def wake(self) -> None:
-        """Let the thread see that the relay stops."""
-        self._latest.wake()
+            self._changed.wait_for(lambda: self._host.stop.is_set() or holds(), seconds)
 
     def _is_scanning(self) -> bool:
         """Return whether a scan runs: by what the daemon says at this moment, else by the store. Any thread."""
-        word, view = self._host.scan_runs(), self._latest.now
+        word, view = self._host.scan_runs(), self._view
         return word if word is not None else view is not None and view.taken.is_scanning
 
     def _next_slot_in(self) -> float:
@@ -122,7 +103,7 @@ class WorksOnLatest:
 
         Infinite as well where slots are so close that no time is better than another.
         """
-        view = self._latest.now
+        view = self._view
         timelapse = view.timelapse if view is not None and view.daemon is not None else None
         if timelapse is None or timelapse.next_at is None:
             return inf
