@@ -20,9 +20,9 @@ from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.channel.relay_status import read_relay_status
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
-from plantimager.timelapse.relay.look_picture import measure_picture
+from plantimager.timelapse.relay.look.look_picture import measure_picture
+from plantimager.timelapse.relay.look.verdict import Judge, place_pictures
 from plantimager.timelapse.relay.taken_scans import TakenScan
-from plantimager.timelapse.relay.verdict import Judge, place_pictures
 from plantimager.timelapse.settings.relay_config import LookSettings
 from stores import HOURS, scan, store_of
 

@@ -7,7 +7,7 @@ import pytest
 from pending import CountingDelivery, taken_scans
 
 from plantimager.timelapse.channel.ledger import Ledger, Outcome
-from plantimager.timelapse.relay.backlog import Backlog
+from plantimager.timelapse.relay.deliver.backlog import Backlog
 from plantimager.timelapse.relay.store_view import StoreView
 from plantimager.timelapse.support.clock import SystemClock
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plantimager.timelapse.relay.messenger import UNKNOWN, Service
-from plantimager.timelapse.relay.outbox import MAX_UNKNOWN, Outbox
-from plantimager.timelapse.relay.told import Message, Told, read_told
+from plantimager.timelapse.relay.notify.messenger import UNKNOWN, Service
+from plantimager.timelapse.relay.notify.outbox import MAX_UNKNOWN, Outbox
+from plantimager.timelapse.relay.notify.told import Message, Told, read_told
 from plantimager.timelapse.settings.relay_config import NotifySettings
 from plantimager.timelapse.support.clock import SystemClock
 
