@@ -650,7 +650,7 @@ class Shelf:
 
 def test_a_long_backlog_makes_space_as_it_is_delivered(tmp_path, said, monkeypatch):
     """The disk is short from the first moment on: the oldest goes once it is verified, and no more than is needed."""
-    n_slots, n_fit, datasets = 40, 15, tmp_path / "datasets"
+    n_slots, n_fit, datasets = 20, 8, tmp_path / "datasets"
     for slot in range(n_slots):
         take_dataset(datasets, slot, hour=slot)
     times = [datetime(2026, 6, 22, tzinfo=UTC) + timedelta(hours=slot) for slot in range(n_slots)]
