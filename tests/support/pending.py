@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from plantimager.timelapse.channel.ledger import Ledger
-from plantimager.timelapse.relay.deliver_sink import DeliverSink
-from plantimager.timelapse.relay.delivery import Delivered
+from plantimager.timelapse.relay.deliver.deliver_sink import DeliverSink
+from plantimager.timelapse.relay.deliver.delivery import Delivered
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.taken_scans import TakenScan, TakenScans
 from plantimager.timelapse.settings.deliver_config import DeliverTarget

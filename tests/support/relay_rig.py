@@ -45,10 +45,13 @@ class RelayRig:
         self.configure()
         self.places = find_places(self.place.environment, storage=self.place.storage)
 
-    def configure(self, *settings: str, user: str = USER) -> None:
-        """Write the configuration; ``settings`` are further keys of the target."""
+    def configure(self, *settings: str, user: str = USER, timeout: str = "1m") -> None:
+        """Write the configuration; ``settings`` are further keys of the target.
+
+        On a busy machine no answer takes as long as the ``timeout``; a test that waits for it has a shorter one.
+        """
         own = [f'url = "{self.url}"', f'user = "{user}"', f'password_file = "{self.password}"']
-        self.place.configure("\n".join(["[relay.deliver.plantdb]", 'timeout = "5s"', *own, *settings]))
+        self.place.configure("\n".join(["[relay.deliver.plantdb]", f'timeout = "{timeout}"', *own, *settings]))
 
     def take(self, n_slots: int, *, state: str = "scheduled", width: int = 32, **changes: object) -> None:
         """Have so many slots taken: the datasets that aren't there yet, and a new store."""

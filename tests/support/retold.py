@@ -12,11 +12,24 @@ SKIPPED: Final = (
     ' "run_latest" in timelapsed.toml, takes more slots after an outage.'
 )
 FAILED: Final = "What to do: read the reason, then look at the rig: cables, power, camera."
-VERBS: Final = {"skipped": "missed", "interrupted": "interrupted", "failed": "failed"}
-ADVICE: Final = {"skipped": SKIPPED, "interrupted": "What to do: nothing.", "failed": FAILED}
-BEHIND: Final = timedelta(seconds=30)
-"""How long after a slot's time its record may be there and seen, on a busy machine. Which records of that time the
-relay had seen when it worded a message is all that a story can't know."""
+NOT_READY: Final = "What to do: switch the rig on, plug the cable in. timelapsed notices it."
+VERBS: Final = {
+    "skipped": "missed",
+    "not ready": "missed, rig not ready",
+    "interrupted": "interrupted",
+    "failed": "failed",
+}
+ADVICE: Final = {
+    "skipped": SKIPPED,
+    "not ready": NOT_READY,
+    "interrupted": "What to do: nothing.",
+    "failed": FAILED,
+}
+TOO_LATE: Final = "its grace period was over when "
+"""How the reason begins for a slot that was just in time when the daemon came back, and no more when it was tried."""
+BEHIND: Final = timedelta(minutes=1)
+"""How long after a slot's time its record may be there and seen: its grace period, and a scan on a busy machine. Which
+records of that time the relay had seen when it worded a message is all that a story can't know."""
 
 
 class Retold:
@@ -69,7 +82,8 @@ class Retold:
             is_late = scan["status"] == "skipped" and " late, grace " in why
             # Errors that differ in numbers alone are one, and the last is said.
             alike = scan["status"] if scan["status"] == "failed" else "" if is_late else why
-            causes.setdefault((scan["status"], alike), []).append(slot)
+            kind = "not ready" if why.startswith(TOO_LATE) else scan["status"]
+            causes.setdefault((kind, alike), []).append(slot)
         sentences = []
         for (status, cause), of_cause in causes.items():
             whys = [self.scans[slot]["error"]["msg"] for slot in of_cause]

@@ -29,7 +29,8 @@ TOPIC, KEY = "s3cret-topic-of-the-test", "s3cret-key-of-the-test"
 ARRIVED = "/var/tmp/arrived"
 PORT = 8080
 
-GRACE = timedelta(seconds=6)
+GRACE = timedelta(seconds=20)
+"""On a busy machine a slot may be late, and that is no news."""
 TEST = "This is a test by timelapsectl notify. Messages of this rig arrive here."
 
 RECEIVER_UNIT = f"""\
@@ -74,7 +75,7 @@ class Reporter(TimelapseService):
         for file, text in secrets.items():
             self.rig.write(f"{self.settings}/{file}", text, mode=0o600)
         tables = RELAY_TABLES.format(settings=self.settings, gather=gather)
-        self.configure(f'{before}scan_timeout = "4s"\n{configuration(options=options)}{tables}')
+        self.configure(f"{before}{configuration(options=options)}{tables}")
 
     def arrived(self):
         """Return what the far end has of this rig: the pings, and the messages, each a title and a text."""
@@ -114,7 +115,7 @@ class Reporter(TimelapseService):
         told["marks"] = {names[name]: mark for name, mark in told["marks"].items()}
         told.pop("recent", None)  # nothing was sent since long ago
         self.ledger.write_text(json.dumps(told))
-        self.set_up(gather="10s")  # the daemon may need more time than the relay to start
+        self.set_up(gather="30s")  # the daemon may need more time than the relay to start
         self.rig.boot()
         return store["next_idx"]
 
@@ -157,7 +158,7 @@ def machine(layers, installed, far_end):
         rig.build("systemctl", "enable", RELAY, f"receiver@{PORT}")
         services = [Reporter(rig), *(Reporter(rig, name) for name in ("failing", "ten", "quiet"))]
         services.append(Reporter(rig, "offline", address=NAME, arrived=arrived))
-        own = {"ten": {"gather": "30s", "options": f"fail = {[*range(10)]}"}}
+        own = {"ten": {"gather": "1m", "options": f"fail = {[*range(10)]}"}}
         own |= {"failing": {"options": "fail = [1]"}, "offline": {"options": "fail = [0]"}}
         for service in services:
             service.set_up(**own.get(service.name, {}))
@@ -173,10 +174,11 @@ def machine(layers, installed, far_end):
         assert services[-1].ctl("notify", "--test") == "ntfy: sent\n"
         elsewhere.unplug(rig)
         wanted = {
-            "failing": {"n_shots": 4, "interval": "15s"},
+            # What became of a slot is told, on a busy machine too, before the next one is due.
+            "failing": {"n_shots": 4, "interval": "30s"},
             "ten": {"n_shots": 10_000, "interval": "2s"},
-            "quiet": {"n_shots": 4, "interval": "3s"},
-            "offline": {"n_shots": 2, "interval": "12s"},
+            "quiet": {"n_shots": 4, "interval": "5s"},
+            "offline": {"n_shots": 2, "interval": "30s"},
         }
         for service in services[1:]:
             service.define(service.name, grace=60, **wanted[service.name])
@@ -331,7 +333,7 @@ def test_the_power_switch_and_its_return_are_one_message(service):
     """Nobody could send one meanwhile; at the return it says what the outage cost."""
     service.rig.wait_until(lambda: b'"waiting"' not in service.ledger.read_bytes(), what="all was sent")
     before, pings = len(service.messages), len(service.pings)
-    closed = service.lose_power_for(timedelta(seconds=30))
+    closed = service.lose_power_for(2 * GRACE)
     compare_loss(service, before, closed, "the rig was off")
     service.rig.wait_until(lambda: service.pings[pings:][-1:] == ["ping"], what="the monitor hears of the return")
 

@@ -223,9 +223,10 @@ def test_the_relay_sees_whether_the_daemon_runs(service):
     service.wait_for("scan_started", "TIMELAPSE_ID=slow")
     service.ctl("deliver", "--forget", "plantdb")
     service.wait_for("scan_succeeded", "TIMELAPSE_ID=slow")
-    ended = float(service.wait_for("scan_succeeded", "TIMELAPSE_ID=slow")["__REALTIME_TIMESTAMP"]) / 1e6
+    (record,) = service.read()["scans"]
+    ended = datetime.fromisoformat(record["finished_at"]).timestamp()
     later = service.rig.path("/var/tmp/requests").read_text().splitlines()[began:]
-    assert [line for line in later if float(line.split()[0]) < ended - 1] == []
+    assert [line for line in later if float(line.split()[0]) < ended] == []
 
 
 GRACE = timedelta(seconds=60)
@@ -233,6 +234,15 @@ LATER = timedelta(seconds=2)
 """Far more than a relay may cost a slot, and far less than one that the daemon waits for would."""
 EACH = 3
 """Slots in each state of the relay, whose median counts: one that something else delays is not the relay's fault."""
+
+
+def lateness_of(store):
+    """Return how much later each slot began than it was due; or than the one before ended, on a busy machine."""
+    free_at, found = datetime.fromisoformat(store["schedule_times"][0]), []
+    for due, scan in zip(store["schedule_times"], store["scans"], strict=True):
+        found.append(datetime.fromisoformat(scan["started_at"]) - max(datetime.fromisoformat(due), free_at))
+        free_at = datetime.fromisoformat(scan["finished_at"])
+    return found
 
 
 def test_every_slot_is_on_time_beside_a_relay_that_is_throttled_hung_and_killed(service):
@@ -249,16 +259,13 @@ def test_every_slot_is_on_time_beside_a_relay_that_is_throttled_hung_and_killed(
         service.wait_for("scan_succeeded", "TIMELAPSE_ID=timely", f"SLOT={number * EACH - 1}")
         service.rig.run("systemctl", *words, RELAY)
     service.wait_for("timelapse_completed", "TIMELAPSE_ID=timely")
-    store = service.read()
-    records = [(record["status"], record["started_at"]) for record in store["scans"]]
-    assert [status for status, _ in records] == ["succeeded"] * n_shots
-    times = zip(store["schedule_times"], (started for _, started in records), strict=True)
-    lateness = [datetime.fromisoformat(started) - datetime.fromisoformat(scheduled) for scheduled, started in times]
+    assert [scan["status"] for scan in service.read()["scans"]] == ["succeeded"] * n_shots
+    lateness = lateness_of(service.read())
     alone, *beside = (sorted(lateness[first : first + EACH])[EACH // 2] for first in range(0, n_shots, EACH))
     assert max(beside) < alone + LATER
     service.rig.run("systemctl", "start", RELAY)
     service.rig.wait_for_entry(
-        f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered", "TIMELAPSE_ID=timely", f"SLOT={n_shots - 1}"
+        f"_SYSTEMD_UNIT={RELAY}", "ACTION=delivered", "TIMELAPSE_ID=timely", f"SLOT={n_shots - 1}", within=180
     )
 
 

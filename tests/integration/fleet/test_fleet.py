@@ -17,8 +17,8 @@ from waiting import wait_until
 
 from plantimager.timelapse.channel.relay_status import TargetStatus
 from plantimager.timelapse.cli.parser import build_parser
-from plantimager.timelapse.relay.measures import DiskUse, measure_rig
-from plantimager.timelapse.relay.metrics_sink import format_metrics
+from plantimager.timelapse.relay.metrics.measures import DiskUse, measure_rig
+from plantimager.timelapse.relay.metrics.metrics_sink import format_metrics
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView
 from plantimager.timelapse.support.clock import SystemClock
 from stores import read, scan, store_of

@@ -110,6 +110,7 @@ def test_server_frozen_in_an_upload(rig, gate, server):
         return "pass"
 
     gate.act = act
+    rig.configure(timeout="5s")
     rig.take(1)
     with rig.start() as relay:
         line = relay.wait_for("delivery_stuck")  # of the wait for a byte, or of the whole exchange, at the same moment

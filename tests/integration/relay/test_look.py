@@ -20,8 +20,9 @@ from plantimager.timelapse.channel.ledger import Ledger
 from plantimager.timelapse.channel.relay_status import read_relay_status
 from plantimager.timelapse.drivers.simulated import SimulatedDriver
 from plantimager.timelapse.drivers.testing import RecordingMonitor, make_request
-from plantimager.timelapse.relay.look_picture import measure_picture
-from plantimager.timelapse.relay.verdict import Judge, JudgedScan, place_pictures
+from plantimager.timelapse.relay.look.look_picture import measure_picture
+from plantimager.timelapse.relay.look.verdict import Judge, place_pictures
+from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.settings.relay_config import LookSettings
 from stores import HOURS, scan, store_of
 
@@ -344,5 +345,5 @@ def test_the_simulated_rig_is_not_doubtful_however_its_plant_grows(tmp_path, day
         files = [str(path.relative_to(request.dataset_dir)) for path in request.dataset_dir.glob("images/*")]
         found = [measure_picture(one, (request.dataset_dir / one.file).read_bytes()) for one in place_pictures(files)]
         assert len(found) == 4
-        judge.take(JudgedScan(slot, request.scan_id, at, tuple(found)))
+        judge.take(TakenScan(request.scan_id, "tl", slot, at, at), found)
     assert judge.doubts == ()

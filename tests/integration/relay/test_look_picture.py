@@ -10,8 +10,8 @@ import pytest
 from looked_at import encode, plant, sixteen_bits, take
 from PIL import Image
 
-from plantimager.timelapse.relay.look_picture import measure_picture
-from plantimager.timelapse.relay.verdict import BLURRED_BELOW, PictureMeasures
+from plantimager.timelapse.relay.look.look_picture import measure_picture
+from plantimager.timelapse.relay.look.verdict import BLURRED_BELOW, PictureMeasures
 
 PLACE = PictureMeasures("camera_0", "3", "images/camera_0-00003.jpg")
 
@@ -160,8 +160,8 @@ def test_a_large_picture_is_copied_in_grey_alone(mode):
     program = (
         "import io, pathlib, re, sys\n"
         "from PIL import Image\n"
-        "from plantimager.timelapse.relay.look_picture import measure_picture\n"
-        "from plantimager.timelapse.relay.verdict import PictureMeasures\n"
+        "from plantimager.timelapse.relay.look.look_picture import measure_picture\n"
+        "from plantimager.timelapse.relay.look.verdict import PictureMeasures\n"
         "content, place = sys.stdin.buffer.read(), PictureMeasures('c', '1', 'a.png')\n"
         "status = pathlib.Path('/proc/self/status')\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s*(\\d+)', status.read_text())[1])\n"

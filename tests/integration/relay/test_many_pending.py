@@ -7,13 +7,13 @@ import pytest
 from pending import CountingDelivery, taken_scans
 
 from plantimager.timelapse.channel.ledger import Ledger, Outcome
-from plantimager.timelapse.relay.backlog import Backlog
+from plantimager.timelapse.relay.deliver.backlog import Backlog
 from plantimager.timelapse.relay.store_view import StoreView
 from plantimager.timelapse.support.clock import SystemClock
 
 MANY, SOME = 10_000, 1_000
-NOISE = 20_000
-"""Bytes by which two deliveries of the same differ."""
+NOISE = (MANY - SOME) * 8 // 2
+"""Bytes by which two deliveries of the same may differ: half of what one reference to each that waits would take."""
 BYTES_EACH = 3_000
 """Of a dataset that was delivered: its entry of the ledger."""
 

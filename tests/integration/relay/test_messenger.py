@@ -2,7 +2,7 @@
 
 import pytest
 
-from plantimager.timelapse.relay.messenger import find_services
+from plantimager.timelapse.relay.notify.messenger import find_services
 
 
 @pytest.mark.parametrize("text", ["\ufeffjson://127.0.0.1/\r\n", "\n# ours\n\n  json://127.0.0.1/  \n\n"])

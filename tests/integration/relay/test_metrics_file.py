@@ -10,8 +10,8 @@ from tracing import Traced
 from waiting import wait_until
 
 from plantimager.timelapse.channel.relay_status import read_relay_status
-from plantimager.timelapse.relay.measures import DiskRules
-from plantimager.timelapse.relay.metrics_sink import MetricsSink
+from plantimager.timelapse.relay.metrics.measures import DiskRules
+from plantimager.timelapse.relay.metrics.metrics_sink import MetricsSink
 from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
 from plantimager.timelapse.relay.sink import SinkHost
 from plantimager.timelapse.relay.store_view import DaemonFacts, StoreView

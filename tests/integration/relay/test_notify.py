@@ -142,7 +142,7 @@ def test_a_relay_that_is_killed_after_it_has_sent_says_nothing_twice(rig, mail):
 
 def test_a_daemon_that_a_faulty_configuration_stopped_is_noticed(rig, mail):
     """The relay, which runs with the configuration of before, says what is known: that no daemon runs."""
-    rig.settings = configuration('scan_timeout = "1s"')
+    rig.settings = configuration()
     rig.configure()
     rig.place.define(definition(1000).replace("grace_period = 600", "grace_period = 1"))
     with rig.start(), rig.place.start() as daemon:

@@ -1,14 +1,13 @@
 """A service with several receivers in its one URL isn't sent the same for ever, where one of them refuses."""
 
-import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plantimager.timelapse.relay.messenger import MAY_HAVE_ARRIVED, Service
-from plantimager.timelapse.relay.outbox import MAX_UNKNOWN, Outbox
-from plantimager.timelapse.relay.told import Message, Told, read_told
+from plantimager.timelapse.relay.notify.messenger import MAY_HAVE_ARRIVED, Service
+from plantimager.timelapse.relay.notify.outbox import MAX_UNKNOWN, Outbox
+from plantimager.timelapse.relay.notify.told import Message, Told, read_told
 from plantimager.timelapse.settings.relay_config import NotifySettings
 from plantimager.timelapse.support.clock import SystemClock
 
@@ -37,7 +36,6 @@ def refused(mail):
     refused = {"ben@example.org"}
 
     async def handle_rcpt(_server, _session, envelope, address, _options):
-        await asyncio.sleep(0)
         if address in refused:
             return "550 no such user"
         envelope.rcpt_tos.append(address)

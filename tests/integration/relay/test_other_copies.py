@@ -11,10 +11,10 @@ from relay_rig import take_dataset
 
 from plantimager.timelapse.datasets.migration import migrate_dataset
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import LOST, ServerFailed, Shipment, Unreachable
-from plantimager.timelapse.relay.pacing import TargetPace
-from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
-from plantimager.timelapse.relay.rclone_program import RcloneRun
+from plantimager.timelapse.relay.deliver.delivery import LOST, ServerFailed, Shipment, Unreachable
+from plantimager.timelapse.relay.deliver.pacing import TargetPace
+from plantimager.timelapse.relay.deliver.rclone_delivery import RcloneDelivery
+from plantimager.timelapse.relay.deliver.rclone_program import Rclone, RcloneRun
 from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.scan.request import Owner
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
@@ -142,7 +142,7 @@ def test_a_remote_that_answers_about_some_file_is_within_reach(delivery, here, p
     """As where its user may not read one; root, who runs tests, may."""
     run = RcloneRun()
     run.take(lines)
-    monkeypatch.setattr("plantimager.timelapse.relay.rclone_program.Rclone.run", lambda *_, **__: run.ended_with(1))
+    monkeypatch.setattr(Rclone, "run", lambda *_, **__: run.ended_with(1))
     with pytest.raises((ServerFailed, Unreachable)) as problem:
         delivery._copy_in("lab:", Shipment(here, SCAN, {}, pace)).compare(["a.jpg"])
     assert (problem.type, str(problem.value)) == (kind, words)

@@ -2,7 +2,7 @@
 
 from descriptors import open_files
 
-from plantimager.timelapse.relay.own_check import check_sinks
+from plantimager.timelapse.relay.control import check_sinks
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.support.clock import SystemClock
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from zones import CHANGING, host_zone
 
-from plantimager.timelapse.relay.notify_sink import _quiet_until
+from plantimager.timelapse.relay.notify.notify_sink import _quiet_until
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)

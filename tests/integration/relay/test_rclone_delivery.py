@@ -22,10 +22,10 @@ from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.datasets.receipt import RECEIPT
 from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, TargetRefused, Unreachable
-from plantimager.timelapse.relay.pacing import TargetPace
-from plantimager.timelapse.relay.rclone_delivery import SETTLED, TELLING, RcloneDelivery
-from plantimager.timelapse.relay.rclone_program import Rclone
+from plantimager.timelapse.relay.deliver.delivery import ServerFailed, Shipment, TargetRefused, Unreachable
+from plantimager.timelapse.relay.deliver.pacing import TargetPace
+from plantimager.timelapse.relay.deliver.rclone_delivery import SETTLED, TELLING, RcloneDelivery
+from plantimager.timelapse.relay.deliver.rclone_program import Rclone
 from plantimager.timelapse.relay.sealed_dataset import DatasetRefused
 from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.settings.deliver_config import DeliverTarget

@@ -18,10 +18,10 @@ from rclone_server import RCLONE, ByteGate, RcloneServer
 
 from plantimager.timelapse.drivers.programs.processes import descendants_of, list_processes
 from plantimager.timelapse.relay.credentials import Secret
-from plantimager.timelapse.relay.delivery import ServerFailed, Shipment, Unreachable
-from plantimager.timelapse.relay.pacing import TargetPace
-from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery
-from plantimager.timelapse.relay.rclone_program import Rclone
+from plantimager.timelapse.relay.deliver.delivery import ServerFailed, Shipment, Unreachable
+from plantimager.timelapse.relay.deliver.pacing import TargetPace
+from plantimager.timelapse.relay.deliver.rclone_delivery import RcloneDelivery
+from plantimager.timelapse.relay.deliver.rclone_program import Rclone
 from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock

@@ -6,10 +6,10 @@ import pytest
 from looked_at import NOON, encode, plant, put_files, sixteen_bits
 from PIL import Image, ImageStat
 
-from plantimager.timelapse.relay import look_picture
-from plantimager.timelapse.relay.look_picture import SUFFIXES
-from plantimager.timelapse.relay.thumbnail import Thumbnailer
-from plantimager.timelapse.relay.verdict import PictureMeasures
+from plantimager.timelapse.relay.look import look_picture
+from plantimager.timelapse.relay.look.look_picture import SUFFIXES
+from plantimager.timelapse.relay.look.verdict import PictureMeasures
+from plantimager.timelapse.relay.notify.thumbnail import Thumbnailer
 
 
 def thumbnail(datasets, name, content):

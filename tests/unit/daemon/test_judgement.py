@@ -16,7 +16,7 @@ from plantimager.timelapse.domain.states import RecordStatus, TimeLapseMode, Tim
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers.base import ScannerDriver
 from plantimager.timelapse.drivers.programs.unmet import IMPORT_SECONDS
-from plantimager.timelapse.relay.messenger import CHECK_SECONDS
+from plantimager.timelapse.relay.notify.messenger import CHECK_SECONDS
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.store.stored_timelapse import new_stored_timelapse
 from plantimager.timelapse.support.errors import FaultsFound

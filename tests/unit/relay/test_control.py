@@ -18,7 +18,7 @@ from plantimager.timelapse.channel.relay_status import SinkStatus, TargetStatus
 from plantimager.timelapse.drivers.programs import environment
 from plantimager.timelapse.relay import control
 from plantimager.timelapse.relay.control import RelayControl
-from plantimager.timelapse.relay.trial_sender import MAX_TRIALS, Trials
+from plantimager.timelapse.relay.notify.outbox import MAX_TRIALS, Trials
 from plantimager.timelapse.settings import places as places_module
 from plantimager.timelapse.settings.places import Places
 

@@ -8,10 +8,10 @@ import pytest
 from relay_rig import take_dataset
 
 from plantimager.timelapse.relay.credentials import CREDENTIALS_VARIABLE, read_secret
-from plantimager.timelapse.relay.delivery import Shipment, Unreachable
-from plantimager.timelapse.relay.pacing import TargetPace
-from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery
-from plantimager.timelapse.relay.rclone_program import Rclone
+from plantimager.timelapse.relay.deliver.delivery import Shipment, Unreachable
+from plantimager.timelapse.relay.deliver.pacing import TargetPace
+from plantimager.timelapse.relay.deliver.plantdb_delivery import PlantDbDelivery
+from plantimager.timelapse.relay.deliver.rclone_program import Rclone
 from plantimager.timelapse.relay.taken_scans import TakenScan
 from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.support.clock import SystemClock

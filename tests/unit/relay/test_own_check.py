@@ -4,8 +4,8 @@ import pytest
 from virtual_time import START, VirtualClock
 
 from plantimager.timelapse.drivers.programs import unmet
-from plantimager.timelapse.relay import messenger
-from plantimager.timelapse.relay.own_check import check_sinks
+from plantimager.timelapse.relay.control import check_sinks
+from plantimager.timelapse.relay.notify import messenger
 from plantimager.timelapse.settings.places import Places
 
 SECRETS = """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from configparser import ConfigParser
 from configparser import Error as NoConfiguration
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, quote_plus, unquote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 MAX_SECRET_BYTES: Final = 1 << 20
+MIN_PART: Final = 3
+"""Characters of a part of a URL that is kept out of what is reported."""
 _OPEN_KEYS: Final = frozenset("type vendor provider region env_auth host port user url endpoint remote".split())  # noqa: SIM905 - as one line
 """The keys of a remote whose values are in many messages, and no secrets."""
 
@@ -90,3 +94,14 @@ def rclone_secrets(configuration: str) -> set[str]:
         return {line for line in configuration.splitlines() if len(line) >= MIN_SECRET_LENGTH}
     values = {value for name in parser.sections() for key, value in parser.items(name) if key not in _OPEN_KEYS}
     return {value for value in values - {"true", "false"} if len(value) >= MIN_SECRET_LENGTH}
+
+
+def redact(text: str, url: str) -> str:
+    """Return a text without any part of a URL but its scheme, however a library writes it."""
+    rest = url.partition("://")[2]
+    # A password may have any character, and what stands where a host does is in small letters.
+    password = rest.rpartition("@")[0].partition(":")[2]
+    plain = {*map(unquote, [password, *re.split(r"[/?&=:@]+", rest)])}
+    parts = {*re.split(r"[^\w.~-]+", rest), *plain, *(quote(part, "") for part in plain), *map(quote_plus, plain)}
+    secrets = sorted((part for part in parts if len(part) >= MIN_PART), key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, secrets)), "…", text, flags=re.IGNORECASE) if secrets else text

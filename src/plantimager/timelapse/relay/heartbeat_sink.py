@@ -10,17 +10,16 @@ from msgspec import Struct
 
 from plantimager.timelapse.channel.relay_status import SinkStatus
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
-from plantimager.timelapse.relay.apprise_call import redact
+from plantimager.timelapse.relay.credentials import redact
 from plantimager.timelapse.relay.http_exchange import HttpExchanges
 from plantimager.timelapse.relay.schedule_watch import ScheduleState
-from plantimager.timelapse.relay.timed_sink import TimedSink
+from plantimager.timelapse.relay.sink import TimedSink
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
     from plantimager.timelapse.relay.schedule_watch import ScheduleWatch
-    from plantimager.timelapse.relay.sink import SinkHost
+    from plantimager.timelapse.relay.sink import NextLook, SinkHost
     from plantimager.timelapse.relay.store_view import StoreView
-    from plantimager.timelapse.relay.timed_sink import NextLook
     from plantimager.timelapse.settings.relay_config import HeartbeatSettings
     from plantimager.timelapse.support.clock import Clock
 
@@ -69,7 +68,8 @@ class HeartbeatSink(TimedSink):
 
     def _is_news(self, before: StoreView, view: StoreView) -> bool:
         """Whether the store or the daemon is another; else there is nothing else to signal."""
-        return before.stored is not view.stored or _grounds(before) != _grounds(view)
+        is_other = (before.is_stale, before.daemon) != (view.is_stale, view.daemon)
+        return is_other or before.stored is not view.stored
 
     def run(self) -> None:
         """Ping until the relay stops."""
@@ -170,9 +170,3 @@ class _Monitor:
     def close(self) -> None:
         """Close the connection."""
         self._http.close()
-
-
-def _grounds(view: StoreView) -> object:
-    """Return what decides, beside the store's content, how the schedule is judged."""
-    daemon = view.daemon
-    return view.is_stale, daemon and (daemon.pid, daemon.is_live, daemon.clock_trusted, daemon.degraded)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from datetime import timedelta
 
-    from plantimager.timelapse.relay.delivery import Delivery
+    from plantimager.timelapse.relay.deliver.delivery import Delivery
     from plantimager.timelapse.relay.sink import Sink, SinkHost
     from plantimager.timelapse.settings.config import Config
     from plantimager.timelapse.settings.deliver_config import DeliverTarget
@@ -88,7 +88,7 @@ def make_sinks(
 def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> Iterator[Sink]:
     for name, target in config.deliver.items():
         delivery = _delivery(name, target, places, environment)
-        from plantimager.timelapse.relay.deliver_sink import DeliverSink  # noqa: PLC0415 - imports the extra
+        from plantimager.timelapse.relay.deliver.deliver_sink import DeliverSink  # noqa: PLC0415 - imports the extra
 
         yield DeliverSink(
             name, target, delivery, Ledger(places.ledger(name), target.place), host, Ledger(places.removed)
@@ -97,7 +97,7 @@ def _deliver_sinks(config: Config, places: Places, host: SinkHost, environment: 
 
 def _retention_sink(config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]) -> Sink:
     """Return the sink that removes datasets, and that without rules finishes what an earlier one has begun."""
-    from plantimager.timelapse.relay.retention import RetentionSink  # noqa: PLC0415 - its part alone
+    from plantimager.timelapse.relay.retention.retention_sink import RetentionSink  # noqa: PLC0415 - its part alone
 
     rules, targets = config.relay.retention, config.deliver
     ledgers = {name: Ledger(places.ledger(name), target.place) for name, target in targets.items()}
@@ -109,10 +109,10 @@ def _retention_sink(config: Config, places: Places, host: SinkHost, environment:
 def _delivery(name: str, target: DeliverTarget, places: Places, environment: Mapping[str, str]) -> Delivery:
     secret = _secret_of(name, target, environment)
     if target.remote is not None:
-        from plantimager.timelapse.relay.rclone_delivery import RcloneDelivery  # noqa: PLC0415 - its part alone
+        from plantimager.timelapse.relay.deliver.rclone_delivery import RcloneDelivery  # noqa: PLC0415 - its part alone
 
         return RcloneDelivery(target, secret, places.rig)
-    from plantimager.timelapse.relay.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
+    from plantimager.timelapse.relay.deliver.plantdb_delivery import PlantDbDelivery  # noqa: PLC0415 - as above
 
     return PlantDbDelivery(target, secret)
 
@@ -130,8 +130,8 @@ def _secret_of(name: str, target: DeliverTarget, environment: Mapping[str, str])
 def _notify_sink(
     settings: NotifySettings, config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]
 ) -> Sink:
-    from plantimager.timelapse.relay.messenger import find_services  # noqa: PLC0415 - its part alone
-    from plantimager.timelapse.relay.notify_sink import NotifySink  # noqa: PLC0415 - as above
+    from plantimager.timelapse.relay.notify.messenger import find_services  # noqa: PLC0415 - its part alone
+    from plantimager.timelapse.relay.notify.notify_sink import NotifySink  # noqa: PLC0415 - as above
 
     services = find_services(settings.urls_file, environment)
     watch = _watch(config, host, settings.gather)
@@ -184,8 +184,8 @@ def _pause_access(settings: HeartbeatSettings, environment: Mapping[str, str]) -
 def _metrics_sink(
     settings: MetricsSettings, config: Config, places: Places, host: SinkHost, environment: Mapping[str, str]
 ) -> Sink:
-    from plantimager.timelapse.relay.measures import DiskRules  # noqa: PLC0415 - imports the extra
-    from plantimager.timelapse.relay.metrics_sink import MetricsSink  # noqa: PLC0415 - as above
+    from plantimager.timelapse.relay.metrics.measures import DiskRules  # noqa: PLC0415 - imports the extra
+    from plantimager.timelapse.relay.metrics.metrics_sink import MetricsSink  # noqa: PLC0415 - as above
 
     directory = settings.directory or environment.get("RUNTIME_DIRECTORY")
     if not directory:
@@ -199,7 +199,7 @@ def _metrics_sink(
 
 def _look_sinks(settings: LookSettings, places: Places, host: SinkHost) -> Iterator[Sink]:
     if settings.verdicts:
-        from plantimager.timelapse.relay.look_sink import LEDGER, LookSink  # noqa: PLC0415 - its part alone
+        from plantimager.timelapse.relay.look.look_sink import LEDGER, LookSink  # noqa: PLC0415 - its part alone
 
         yield LookSink(settings, Ledger(places.relay_state / LEDGER), host)
 

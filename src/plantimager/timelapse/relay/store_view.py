@@ -40,10 +40,6 @@ class DaemonFacts(Struct, frozen=True):
     pid: int
     is_live: bool = False
     """Whether the rest is this daemon's own word."""
-    status: str = ""
-    """Its line for ``systemctl status``."""
-    rig: str = ""
-    driver: str = ""
     trouble: str = ""
     degraded: str = ""
     """Why the store can't be written."""
@@ -56,7 +52,6 @@ class ArchivedStore(Struct, frozen=True):
     """A timelapse that has ended, in the archive. Its records are read from there by who needs them."""
 
     path: Path
-    timelapse_id: str
     name: str
     """That of `name_of`."""
     ended_at: datetime | None
@@ -191,7 +186,7 @@ def _load_contents(path: Path, *, is_present: bool) -> _Contents:
         return _Contents(taken_scans_of(timelapse), stored=loaded.stored)
     times = [record.finished_at for record in timelapse.records.values() if record.finished_at is not None]
     times += [timelapse.ending.at] if timelapse.ending is not None else []
-    archived = ArchivedStore(path, timelapse.id, name_of(timelapse), max(times, default=None))
+    archived = ArchivedStore(path, name_of(timelapse), max(times, default=None))
     return _Contents(taken_scans_of(timelapse), archived=archived)
 
 
@@ -205,9 +200,6 @@ def _daemon_of(places: Places) -> DaemonFacts | None:
     return DaemonFacts(
         pid,
         is_live=True,
-        status=live.status or "",
-        rig=live.rig or "",
-        driver=live.driver or "",
         trouble=live.trouble or "",
         degraded=live.degraded or "",
         datasets=live.datasets or "",
