@@ -94,4 +94,4 @@ def test_request_whose_module_is_gone_is_refused(rig, monkeypatch, command):
     assert not answer.accepted
     monkeypatch.setitem(sys.modules, "plantimager.timelapse.settings.definition", None)
     assert isinstance(read_start(Request("start", {}, "anna", print)), ImportError), "which refuses the request"
-    assert world.stored.tally.taken == 2
+    assert world.stored().tally.taken == 2
