@@ -38,9 +38,9 @@ from plantimager.timelapse.daemon import (
     resume,
 )
 from plantimager.timelapse.daemon.attempt_request import is_running_attempt, is_unsettled_attempt
+from plantimager.timelapse.daemon.bounded_call import DiskStalled
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.definition_intake import CHECK_TIMEOUT
-from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
 from plantimager.timelapse.daemon.retelling import JOURNAL_SYNC_INTERVAL

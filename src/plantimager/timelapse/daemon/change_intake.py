@@ -9,9 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.message import MessageFaulty
-from plantimager.timelapse.daemon.bounded_call import read_within
+from plantimager.timelapse.daemon.bounded_call import DiskStalled, read_within
 from plantimager.timelapse.daemon.definition_intake import CHECK_TIMEOUT
-from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.amending import describe_amendment

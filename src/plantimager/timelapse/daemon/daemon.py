@@ -19,18 +19,18 @@ from plantimager.timelapse.channel.control_server import ControlServer
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.channel.served_client import Access
 from plantimager.timelapse.daemon.active_config import ActiveConfig
+from plantimager.timelapse.daemon.bounded_call import DiskThread
 from plantimager.timelapse.daemon.call_supervisor import CallSupervisor
 from plantimager.timelapse.daemon.common import Common
 from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
 from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
-from plantimager.timelapse.daemon.disk_thread import DiskThread
 from plantimager.timelapse.daemon.driver_calls import RigThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import EventJournal
 from plantimager.timelapse.daemon.live_status import StatusAnswer, StatusPublisher
-from plantimager.timelapse.daemon.loop import Loop, Watchdog
+from plantimager.timelapse.daemon.loop import Loop, SaveRetry, Watchdog
 from plantimager.timelapse.daemon.manual_hold import ManualHold
-from plantimager.timelapse.daemon.phases import Lifecycle
+from plantimager.timelapse.daemon.phases import Lifecycle, Signals
 from plantimager.timelapse.daemon.planner import RigPower
 from plantimager.timelapse.daemon.previous_run import PreviousRun
 from plantimager.timelapse.daemon.reload import ConfigReload, Reload
@@ -44,10 +44,8 @@ from plantimager.timelapse.daemon.request_handler import (
 from plantimager.timelapse.daemon.request_queue import RequestQueue
 from plantimager.timelapse.daemon.resume import Resume
 from plantimager.timelapse.daemon.rig import Rig
-from plantimager.timelapse.daemon.save_retry import SaveRetry
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
 from plantimager.timelapse.daemon.side_writes import SideLive, SideThread
-from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
 from plantimager.timelapse.daemon.start import Start, log_start_notes
 from plantimager.timelapse.daemon.stop import Stop

@@ -18,8 +18,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_request import Answer
 from plantimager.timelapse.daemon.attempt_request import describe_unsettled
-from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
-from plantimager.timelapse.daemon.disk_thread import DiskStalled
+from plantimager.timelapse.daemon.bounded_call import DiskStalled, call_with_timeout, read_within
 from plantimager.timelapse.drivers.programs.unmet import CURE, HOMES, UNSEEN, find_unmet
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
