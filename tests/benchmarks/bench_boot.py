@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "apscheduler.events, apscheduler.executors.base, apscheduler.jobstores.base, apscheduler.schedulers.base, "
-    "apscheduler.triggers.date, ctypes, logging_journald, msgspec.json, orjson, platformdirs, pwd, sdnotify, tomllib"
+    "apscheduler.triggers.date, ctypes, logging_journald, msgspec.json, orjson, pwd, sdnotify, tomllib"
 )
 MODULES = "plantimager.timelapse.daemon.service"
 

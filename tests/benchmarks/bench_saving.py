@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from measuring import milliseconds, options_for, write_numbers
 
-from plantimager.timelapse.daemon.disk_thread import DiskThread
+from plantimager.timelapse.daemon.bounded_call import DiskThread
 from plantimager.timelapse.daemon.main import MANY_VALUES
 from plantimager.timelapse.daemon.store_file import StoreFile
 from plantimager.timelapse.daemon.store_keeper import SAVE_TIMEOUT, StoreKeeper

@@ -30,17 +30,17 @@ from virtual_time import START, SYNCHRONISED, ScriptEnded, VirtualClock
 from plantimager.timelapse.channel.control_request import Answer, Request
 from plantimager.timelapse.channel.live import LiveFile
 from plantimager.timelapse.daemon import (
-    amend_intake,
     bounded_call,
+    change_intake,
     dataset_probe,
     definition_intake,
     driver_calls,
     resume,
 )
 from plantimager.timelapse.daemon.attempt_request import is_running_attempt, is_unsettled_attempt
+from plantimager.timelapse.daemon.bounded_call import DiskStalled
 from plantimager.timelapse.daemon.daemon import Daemon, Host
 from plantimager.timelapse.daemon.definition_intake import CHECK_TIMEOUT
-from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.driver_calls import CallMonitor, CallOutcome, make_directory
 from plantimager.timelapse.daemon.journal import logger
 from plantimager.timelapse.daemon.retelling import JOURNAL_SYNC_INTERVAL
@@ -550,7 +550,7 @@ class Life:
                 call = partial(self._call_with_timeout, what)
                 stack.enter_context(mock.patch.object(module, "call_with_timeout", call))
             stack.enter_context(mock.patch.object(driver_calls, "last_change", self.world.last_change))
-            stack.enter_context(mock.patch.object(amend_intake, "call_on_thread", self._call_on_thread))
+            stack.enter_context(mock.patch.object(change_intake, "call_on_thread", self._call_on_thread))
             yield
 
     def wait_in_turn(self, duration: timedelta) -> None:

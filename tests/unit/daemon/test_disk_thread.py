@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from plantimager.timelapse.daemon import disk_thread
-from plantimager.timelapse.daemon.disk_thread import DiskThread
+from plantimager.timelapse.daemon import bounded_call
+from plantimager.timelapse.daemon.bounded_call import DiskThread
 
 
 class LateFuture(Future):
@@ -21,7 +21,7 @@ class LateFuture(Future):
 
 def test_write_that_ends_at_the_moment_of_its_time_out_has_succeeded(monkeypatch):
     """Else a store that is saved would be called degraded, for no reason that can be read."""
-    monkeypatch.setattr(disk_thread, "Future", LateFuture)
+    monkeypatch.setattr(bounded_call, "Future", LateFuture)
     assert DiskThread().run(lambda: "saved", timedelta(seconds=1)) == "saved"
 
 

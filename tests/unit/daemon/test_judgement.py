@@ -44,7 +44,7 @@ def judge(tmp_path):
     def run(check, closing=lambda: None):
         driver = Driver(check, closing)
         places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,))
-        service = ServiceJudgement(places, None, VirtualClock(START), lambda *_: driver, print)
+        service = ServiceJudgement(places, None, VirtualClock(START), lambda *_: driver)
         answer = service.answer(Request("check", {"names": ["a.toml"]}, files=(NO_DEFINITION,), who="a", reply=print))
         return [found["problem"] for found in answer.details["found"]], driver
 
@@ -59,7 +59,7 @@ def test_unsettled_attempt_of_the_last_timelapse_is_given_as_a_reason_to_refuse(
     places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,))
     keeper = StoreKeeper(places.store)
     keeper.hold(new_stored_timelapse(last, {}, None))
-    service = ServiceJudgement(places, keeper, VirtualClock(START), lambda *_: Driver(lambda _: [], print), print)
+    service = ServiceJudgement(places, keeper, VirtualClock(START), lambda *_: Driver(lambda _: [], print))
     definition = b'[timelapse]\nname = "next"\nmode = "interval"\ninterval = "10m"\nn_shots = 2\n'
     answer = service.answer(Request("check", {"names": ["a.toml"]}, files=(definition,), who="a", reply=print))
     words = "next can't start yet: the scan of tl_0, which may be whole, is still to be looked for"
@@ -134,7 +134,7 @@ def find(tmp_path):
     def run(text, make_driver=DriverOfOthers):
         (tmp_path / "timelapsed.toml").write_text(text)
         places = Places(store=tmp_path / "store.json", config_directories=(tmp_path,))
-        service = ServiceJudgement(places, None, VirtualClock(START), lambda _, options: make_driver(options), print)
+        service = ServiceJudgement(places, None, VirtualClock(START), lambda _, options: make_driver(options))
         answer = service.answer(Request("check", {}, who="a", reply=print))
         (found,) = answer.details["found"]
         return (found["problem"] or "").split("\n  ")[1:], found["notes"]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulation import HOUR, MINUTE
 from virtual_time import VirtualClock
 
+from plantimager.timelapse.channel.control_request import Request
 from plantimager.timelapse.daemon.journal import logger
-from plantimager.timelapse.daemon.request_handler import MAX_COMMAND
+from plantimager.timelapse.daemon.request_handler import MAX_COMMAND, read_start
 from plantimager.timelapse.daemon.request_queue import LINE_SECONDS, RefusalLog
 
 USERS = ("ada", "ben", "carla")
@@ -76,3 +79,19 @@ def test_command_reaches_the_journal_on_one_short_line(rig):
     world.live((MINUTE, lambda life: life.request("a\nb\x1b[2J" + "c" * 9000, {})))
     shown = "a b [2J" + "c" * (MAX_COMMAND - 7)
     assert world.said("request_refused") == [f"{shown} by anna: there is no request {shown}"]
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "rig"])
+def test_request_whose_module_is_gone_is_refused(rig, monkeypatch, command):
+    """An update may have replaced the files of the program; the schedule is kept without that module."""
+    for module in ("change_intake", "manual_request"):
+        monkeypatch.setitem(sys.modules, f"plantimager.timelapse.daemon.{module}", None)
+    world = rig()
+    world.define(every=HOUR, n=2)
+    asked = []
+    world.live((MINUTE, lambda life: asked.append(life.request(command, {}))))
+    ((answer,),) = (each.answers for each in asked)
+    assert not answer.accepted
+    monkeypatch.setitem(sys.modules, "plantimager.timelapse.settings.definition", None)
+    assert isinstance(read_start(Request("start", {}, "anna", print)), ImportError), "which refuses the request"
+    assert world.stored().tally.taken == 2

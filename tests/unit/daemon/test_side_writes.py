@@ -102,3 +102,26 @@ def test_end_of_the_process_does_not_wait_for_a_disk_that_stalls(side, disk, mon
     side.put("late", lambda: None)
     side.finish()
     assert not disk.goes_on.is_set()
+
+
+def test_service_manager_has_heard_of_the_start_before_the_loop_goes_on(tmp_path, side, monkeypatch):
+    """The loop records what was missed then, and its thread would keep that of the notices waiting."""
+    monkeypatch.setattr("plantimager.timelapse.daemon.side_writes.READY_TIMEOUT", PATIENCE)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        SideNotifier(os.environ, side).ready("idle")
+        assert b"READY=1" in manager.recv(65536)
+
+
+def test_service_manager_that_takes_nothing_holds_up_no_start(tmp_path, side, monkeypatch, disk):
+    """It is stopped itself, perhaps."""
+    monkeypatch.setattr("plantimager.timelapse.daemon.side_writes.READY_TIMEOUT", 0.01)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        SideNotifier(os.environ, side).ready("idle")
+        assert not disk.goes_on.is_set()
+        disk.goes_on.set()
+        side.finish()

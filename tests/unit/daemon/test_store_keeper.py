@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from virtual_time import VirtualClock
 
 from plantimager.timelapse.daemon import store_file, store_keeper
-from plantimager.timelapse.daemon.save_retry import SaveRetry
+from plantimager.timelapse.daemon.loop import SaveRetry
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
 from plantimager.timelapse.daemon.transition import Circumstances, Transition
 from plantimager.timelapse.domain.events import AttemptStarted, DefinitionAccepted, events_between

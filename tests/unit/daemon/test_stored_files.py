@@ -11,7 +11,7 @@ from waiting import wait_until
 from plantimager.timelapse.channel.control_request import Request
 from plantimager.timelapse.channel.served_client import MAX_CLIENTS
 from plantimager.timelapse.daemon import stored_files
-from plantimager.timelapse.daemon.stored_files import StoredFiles
+from plantimager.timelapse.daemon.request_handler import answers_beside
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.store.loading import read_timelapse
 
@@ -30,15 +30,15 @@ def rig(tmp_path):
     for path in (places.store, places.history / "done_tl.json"):
         path.write_bytes(read_timelapse(json.dumps(store).encode(), path).encode())
     mistakes = []
-    files = StoredFiles(places, lambda _, problem: mistakes.append(problem))
+    beside = answers_beside(places, None, None, None, lambda _, problem: mistakes.append(problem))
 
     def ask(command, **body):
         answers = []
-        files.commands[command](Request(command, body, "ada", answers.append))
+        beside[command](Request(command, body, "ada", answers.append))
         assert wait_until(lambda: answers, within=PATIENCE)
         return answers[0]
 
-    yield SimpleNamespace(places=places, ask=ask, files=files)
+    yield SimpleNamespace(places=places, ask=ask, beside=beside)
     assert mistakes == []
 
 
@@ -77,7 +77,7 @@ def test_disk_that_does_not_answer_keeps_few_requests_waiting(rig, monkeypatch):
     gate, answers = threading.Event(), []
     monkeypatch.setattr(stored_files, "inspect_store", lambda _: (gate.wait(PATIENCE), None)[1:] * 2)
     for _ in range(MAX_CLIENTS + 3):
-        rig.files.commands["verify"](Request("verify", {"file": "store"}, "ada", answers.append))
+        rig.beside["verify"](Request("verify", {"file": "store"}, "ada", answers.append))
     assert [answer.accepted for answer in answers] == [False] * 3
     assert "try again in a moment" in answers[0].message
     gate.set()

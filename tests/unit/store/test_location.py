@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+from pathlib import Path
+
 import pytest
 
 from plantimager.timelapse.store.location import backup_path, follow_link, get_file_name, get_storage_dir
@@ -26,6 +30,15 @@ def test_data_home_that_is_not_absolute_is_ignored(monkeypatch, tmp_path, value)
     else:
         monkeypatch.setenv("XDG_DATA_HOME", value)
     assert get_storage_dir() == tmp_path / ".local" / "share" / "plant-imager3-app"
+
+
+@pytest.mark.parametrize("home", [None, "", "relative/home"])
+def test_without_a_home_in_the_environment_the_user_database_is_asked(monkeypatch, home):
+    """As the service of a machine that is started by hand, with `env -i`."""
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+    theirs = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert get_storage_dir() == theirs / ".local/share/plant-imager3-app"
 
 
 def test_user_without_a_home_is_an_error_that_says_what_to_set(monkeypatch):

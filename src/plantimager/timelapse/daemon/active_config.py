@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from plantimager.timelapse.daemon.bounded_call import read_within
-from plantimager.timelapse.daemon.disk_thread import DiskStalled
+from plantimager.timelapse.daemon.bounded_call import DiskStalled, read_within
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.settings.config import Config, Missed, read_daemon_config
 from plantimager.timelapse.support.errors import ConfigurationError, FaultsFound, TimelapsedError

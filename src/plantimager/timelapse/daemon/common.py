@@ -9,9 +9,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from plantimager.timelapse.daemon.active_config import ActiveConfig
     from plantimager.timelapse.daemon.manual_hold import ManualHold
-    from plantimager.timelapse.daemon.phases import Lifecycle
+    from plantimager.timelapse.daemon.phases import Lifecycle, Signals
     from plantimager.timelapse.daemon.rig import Rig
-    from plantimager.timelapse.daemon.signals import Signals
     from plantimager.timelapse.daemon.store_keeper import StoreKeeper
     from plantimager.timelapse.support.clock import Clock
     from plantimager.timelapse.systemd.notifier import Notifier

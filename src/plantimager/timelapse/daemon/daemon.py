@@ -19,37 +19,37 @@ from plantimager.timelapse.channel.control_server import ControlServer
 from plantimager.timelapse.channel.lock import InstanceLock
 from plantimager.timelapse.channel.served_client import Access
 from plantimager.timelapse.daemon.active_config import ActiveConfig
-from plantimager.timelapse.daemon.amend_intake import AmendIntake
+from plantimager.timelapse.daemon.bounded_call import DiskThread
 from plantimager.timelapse.daemon.call_supervisor import CallSupervisor
 from plantimager.timelapse.daemon.common import Common
 from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
 from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
-from plantimager.timelapse.daemon.disk_thread import DiskThread
 from plantimager.timelapse.daemon.driver_calls import RigThread
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.journal_events import EventJournal
-from plantimager.timelapse.daemon.judgement import ServiceJudgement
 from plantimager.timelapse.daemon.live_status import StatusAnswer, StatusPublisher
-from plantimager.timelapse.daemon.loop import Loop, Watchdog
+from plantimager.timelapse.daemon.loop import Loop, SaveRetry, Watchdog
 from plantimager.timelapse.daemon.manual_hold import ManualHold
-from plantimager.timelapse.daemon.pause_intake import PauseIntake
-from plantimager.timelapse.daemon.phases import Lifecycle
+from plantimager.timelapse.daemon.phases import Lifecycle, Signals
 from plantimager.timelapse.daemon.planner import RigPower
 from plantimager.timelapse.daemon.previous_run import PreviousRun
 from plantimager.timelapse.daemon.reload import ConfigReload, Reload
-from plantimager.timelapse.daemon.request_handler import ManualIntake, RequestHandler, read_start
+from plantimager.timelapse.daemon.request_handler import (
+    ManualIntake,
+    RequestHandler,
+    answers_beside,
+    change_commands,
+    read_start,
+)
 from plantimager.timelapse.daemon.request_queue import RequestQueue
 from plantimager.timelapse.daemon.resume import Resume
 from plantimager.timelapse.daemon.rig import Rig
-from plantimager.timelapse.daemon.save_retry import SaveRetry
 from plantimager.timelapse.daemon.scheduler import WallClockScheduler
 from plantimager.timelapse.daemon.side_writes import SideLive, SideThread
-from plantimager.timelapse.daemon.signals import Signals
 from plantimager.timelapse.daemon.slot_runner import SlotRunner
 from plantimager.timelapse.daemon.start import Start, log_start_notes
 from plantimager.timelapse.daemon.stop import Stop
 from plantimager.timelapse.daemon.store_keeper import StoreKeeper
-from plantimager.timelapse.daemon.stored_files import StoredFiles
 from plantimager.timelapse.daemon.unsettled_attempts import UnsettledAttempts
 from plantimager.timelapse.drivers import load_driver
 from plantimager.timelapse.store.location import follow_link
@@ -171,22 +171,16 @@ class Daemon:
         planner = slots.planner
         intake = DefinitionIntake(common, host.places, planner, probe, attempts)
         config = ConfigReload(common, probe)
-        pause = PauseIntake(common, planner)
-        commands = {
-            "amend": AmendIntake(common, host.places, planner, intake, self.requests).accept,
-            "pause": pause.pause,
-            "resume": pause.end,
-            "rig": ManualIntake(common, probe).begin,
-        }
+        commands = change_commands(common, host.places, planner, intake, self.requests)
+        commands["rig"] = ManualIntake(common, probe).begin
         requests = RequestHandler(common, self.requests, config, planner, intake, commands)
         notes = log_start_notes(active.datasets, host.places.store.parent)
         shown = StatusAnswer(SideLive(host.live, host.side), keeper)
         status = StatusPublisher(common, shown, probe, lambda: (*notes, *intake.notes.values()))
-        judgement = ServiceJudgement(host.places, keeper, clock, host.make_driver, self.requests.report_mistake)
-        files = StoredFiles(host.places, self.requests.report_mistake)
+        beside = answers_beside(host.places, keeper, clock, host.make_driver, self.requests.report_mistake)
         self.requests.begin(
             read_by={"start": read_start, "amend": read_start},
-            answered_by={"status": shown.answer, **files.commands, **judgement.commands},
+            answered_by={"status": shown.answer, **beside},
         )
         journal = EventJournal(active, rig)
         for subscriber in (journal, probe, intake, status):

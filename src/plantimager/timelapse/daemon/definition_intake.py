@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_request import refusal_of
-from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
-from plantimager.timelapse.daemon.disk_thread import DiskStalled
+from plantimager.timelapse.daemon.bounded_call import DiskStalled, call_with_timeout, read_within
 from plantimager.timelapse.daemon.driver_calls import bound_error
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.retelling import keep_recorded

@@ -17,10 +17,8 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_request import Answer
-from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.daemon.attempt_request import describe_unsettled
-from plantimager.timelapse.daemon.bounded_call import call_with_timeout, read_within
-from plantimager.timelapse.daemon.disk_thread import DiskStalled
+from plantimager.timelapse.daemon.bounded_call import DiskStalled, call_with_timeout, read_within
 from plantimager.timelapse.drivers.programs.unmet import CURE, HOMES, UNSEEN, find_unmet
 from plantimager.timelapse.settings.acceptance import (
     DefinitionAlreadyAccepted,
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from plantimager.timelapse.channel.control_request import Request
-    from plantimager.timelapse.channel.request_worker import Find
     from plantimager.timelapse.daemon.store_keeper import StoreKeeper
     from plantimager.timelapse.drivers.base import ScannerDriver
     from plantimager.timelapse.settings.definition import Definition
@@ -54,9 +51,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.support.clock import Clock
     from plantimager.timelapse.support.faults import Fault
     from plantimager.timelapse.support.needs import Need
-
-MAX_WAITING: Final = 4
-"""Checks that wait for one another: a driver may hang in one."""
 
 CALL_TIMEOUT: Final = timedelta(seconds=10)
 """The longest that a driver takes to check a configuration, or to be closed, and the disk of the datasets to answer."""
@@ -66,7 +60,7 @@ HIDDEN: Final = (*HOMES, "/tmp", "/var/tmp")  # noqa: S108 - nothing is written 
 
 
 class ServiceJudgement:
-    """Judges the configuration on disk, and definitions that are sent. A thread of its own."""
+    """Judges the configuration on disk, and definitions that are sent. The thread "judge"."""
 
     def __init__(
         self,
@@ -74,16 +68,9 @@ class ServiceJudgement:
         keeper: StoreKeeper,
         clock: Clock,
         make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver],
-        report: Callable[[Request, Exception], None],
     ) -> None:
-        self._worker = RequestWorker("judge", report, MAX_WAITING)
         self._places, self._keeper, self._clock = places, keeper, clock
         self._examiner = Examiner(make_driver, lambda name, call: call_with_timeout(CALL_TIMEOUT, name, call))
-
-    @property
-    def commands(self) -> Mapping[str, Find]:
-        """What answers its command, later."""
-        return {"check": partial(self._worker.put, self.answer)}
 
     def answer(self, request: Request) -> Answer:
         """Return what is found in the configuration, and in each definition of a request, by the names given there.
@@ -115,7 +102,7 @@ class ServiceJudgement:
 
     def _notes(self, config: Config, needs: Sequence[Need]) -> Iterator[str]:
         """Yield what a configuration names and the service can't see, run, write or keep, but no need for sure."""
-        of_itself = [*needs_of(replace(config, relay=RelaySettings()))]
+        of_itself = [*needs_of(replace(config, relay_tables=None))]
         said = {need.program for need in (*needs, *of_itself)}
         unseen = [word for word in texts_in([config.driver_options, config.observe or ()]) if _is_unseen(word)]
         for word in dict.fromkeys(unseen):

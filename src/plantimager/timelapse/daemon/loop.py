@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from plantimager.timelapse.daemon.phases import DaemonPhase, PhaseEvent
 from plantimager.timelapse.systemd.journal_lines import flush_lines
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.slot_runner import SlotRunner
     from plantimager.timelapse.daemon.start import Start
     from plantimager.timelapse.daemon.stop import Stop
-    from plantimager.timelapse.support.clock import Wake
+    from plantimager.timelapse.daemon.store_keeper import StoreKeeper
+    from plantimager.timelapse.support.clock import Clock, Wake
     from plantimager.timelapse.systemd.notifier import Notifier
 
 
@@ -44,6 +45,33 @@ class Watchdog:
             self._notifier.feed_watchdog()
             return interval.total_seconds() / 2
         return None
+
+
+SAVE_INTERVAL: Final = timedelta(seconds=10)
+"""Between two tries to write a store that couldn't be written."""
+
+
+class SaveRetry:
+    """Tries a failed save again every `SAVE_INTERVAL`. Loop thread."""
+
+    def __init__(self, keeper: StoreKeeper, clock: Clock) -> None:
+        self._keeper, self._clock = keeper, clock
+        self._retry_at: float | None = None
+        """On the monotonic clock; ``None`` where the store is up to date."""
+
+    def watch(self) -> float | None:
+        """Save if it is time; return in how many seconds to call this again."""
+        now = self._clock.monotonic()
+        self._keeper.take_late(self._clock.now())
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            self._keeper.retry(self._clock.now())
+        if self._keeper.trouble is None:
+            self._retry_at = None
+            return None
+        if self._retry_at is None:
+            self._retry_at = now + SAVE_INTERVAL.total_seconds()
+        return self._retry_at - now
 
 
 class Watched(Protocol):

@@ -8,6 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_request import Answer
+from plantimager.timelapse.drivers.manual_command import ManualCommand, check_supported, perform, read_manual_command
+from plantimager.timelapse.drivers.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.daemon.active_config import ActiveConfig
     from plantimager.timelapse.drivers.base import ScanMonitor, ScannerDriver
-    from plantimager.timelapse.drivers.manual_command import ManualCommand
-    from plantimager.timelapse.drivers.trial import Trial
     from plantimager.timelapse.support.clock import Clock
 
 
@@ -37,8 +37,6 @@ class ManualRequest(Struct, frozen=True):
 
     def check_offered(self, driver: ScannerDriver) -> None:
         """Raise `ManualCommandRefused` where the driver doesn't offer the command."""
-        from plantimager.timelapse.drivers.manual_command import check_supported  # noqa: PLC0415 - see `read_manual_request`
-
         check_supported(driver, self.driver, self.command)
 
     def run(self, driver: ScannerDriver, monitor: ScanMonitor) -> Answer:
@@ -49,8 +47,6 @@ class ManualRequest(Struct, frozen=True):
         BaseException
             As `manual_command.perform`, which calls the driver.
         """
-        from plantimager.timelapse.drivers.manual_command import perform  # noqa: PLC0415 - see `read_manual_request`
-
         report = perform(driver, self.driver, self.command, self.configuration, monitor, self.trial)
         pictures = tuple(picture.content for picture in report.pictures)
         return Answer(accepted=True, message=report.sentence, details=report.details, files=pictures)
@@ -62,16 +58,13 @@ def read_manual_request(
     configuration: Mapping[str, Any],
     clock: Clock,
 ) -> ManualRequest:
-    """Return the manual command that a request asks for, read by a module that most daemons never load.
+    """Return the manual command that a request asks for.
 
     Raises
     ------
     FaultsFound
         It can't be understood.
     """
-    from plantimager.timelapse.drivers.manual_command import read_manual_command  # noqa: PLC0415 - see above
-    from plantimager.timelapse.drivers.trial import Trial  # noqa: PLC0415 - see above
-
     command = replace(read_manual_command(request.body, "rig"), who=request.who)
     place, owner, observe = active.datasets, active.owner, active.observe
     trial = Trial(at=clock.now(), datasets=place, owner=owner, monotonic=clock.monotonic, observe=observe)

@@ -1,13 +1,16 @@
-"""The phases of the daemon, and the table of the events that lead from one to the next."""
+"""The life of the daemon: the signals that it is sent, its phases, and the table of what leads from one to the next."""
 
 from __future__ import annotations
 
+import signal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from plantimager.timelapse.support.clock import Clock
 
 
 class DaemonPhase(StrEnum):
@@ -126,3 +129,44 @@ class Lifecycle:
     def exit_code(self) -> int:
         """The exit code of the process: 1 where it has to be replaced, so that systemd does that."""
         return 0 if self.trouble is None else 1
+
+
+STOP_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
+
+
+class Signals:
+    """The signals that have come and are not handled yet: each only sets a flag and wakes the loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._received: set[int] = set()
+
+    def install(self) -> None:
+        """Have SIGTERM and SIGINT stop the daemon, and SIGHUP reload it. Main thread, once."""
+        signal.set_wakeup_fd(self._clock.wakeup_fd, warn_on_full_buffer=False)
+        for number in (*STOP_SIGNALS, signal.SIGHUP):
+            signal.signal(number, lambda received, _: self._received.add(received))
+
+    def send(self, number: int) -> None:
+        """Do what receiving a signal does. Any thread."""
+        self._received.add(number)
+        self._clock.wake()
+
+    @property
+    def asks_to_stop(self) -> bool:
+        """Whether a stop waits to be taken. Loop thread."""
+        return bool(self._received & STOP_SIGNALS)
+
+    def take_stop(self) -> bool:
+        """Return whether the daemon was asked to stop since the last call. Loop thread."""
+        return self._take(STOP_SIGNALS)
+
+    def take_reload(self) -> bool:
+        """Return whether the daemon was asked to reload since the last call. Loop thread."""
+        return self._take({signal.SIGHUP})
+
+    def _take(self, numbers: frozenset[int] | set[int]) -> bool:
+        if not self._received & numbers:
+            return False
+        self._received -= numbers
+        return True

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.channel.live import last_seen
-from plantimager.timelapse.daemon.bounded_call import read_within
-from plantimager.timelapse.daemon.disk_thread import DiskStalled
+from plantimager.timelapse.daemon.bounded_call import DiskStalled, read_within
 from plantimager.timelapse.daemon.retelling import JOURNAL_SYNC_INTERVAL
 from plantimager.timelapse.domain.absence import find_absence
 from plantimager.timelapse.domain.schedule import EARLIEST

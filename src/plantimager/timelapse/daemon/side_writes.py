@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LAST_WRITES_TIMEOUT: Final = 2.0
 """Seconds for the writes that still wait when the process ends."""
 
+READY_TIMEOUT: Final = 0.05
+"""Seconds that the loop waits for systemd to be told that the service is ready, for which others wait."""
+
 
 def name_thread(name: str) -> None:
     """Name this thread to the kernel, for ``ps -L``, which Python 3.11 doesn't."""
@@ -53,10 +56,11 @@ class SideThread:
                 self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._thread.start()
 
-    def finish(self) -> None:
-        """Wait until all writes are made, but no longer than `LAST_WRITES_TIMEOUT`."""
+    def finish(self, limit: float | None = None) -> None:
+        """Wait until all writes are made, but no longer than ``limit`` seconds, by default `LAST_WRITES_TIMEOUT`."""
+        limit = LAST_WRITES_TIMEOUT if limit is None else limit
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._is_writing, LAST_WRITES_TIMEOUT)
+            self._changed.wait_for(lambda: not self._waiting and not self._is_writing, limit)
 
     def _work(self) -> None:
         name_thread(self._name)
@@ -89,6 +93,8 @@ class SideNotifier(Notifier):
         if self._systemd is not None:
             kind, *_ = assignments[0].split("=")
             self._side.put(kind, partial(super()._send, *assignments))
+            if kind == "READY":  # the loop has much to do now: its thread would keep this one from the interpreter
+                self._side.finish(READY_TIMEOUT)
 
 
 class SideLive:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.bounded_call import read_within
-from plantimager.timelapse.daemon.disk_thread import DiskStalled, DiskThread
+from plantimager.timelapse.daemon.bounded_call import DiskStalled, DiskThread, read_within
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.retelling import note_recorded
 from plantimager.timelapse.daemon.store_file import StoreFile

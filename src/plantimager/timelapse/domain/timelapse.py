@@ -114,7 +114,8 @@ class TimeLapse(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def unsettled(self) -> list[int]:
         """The slots whose last attempt is unsettled."""
-        return sorted(record.slot for record in self.records.values() if record.is_unsettled)
+        of_attempts = [record for record in self.records.values() if record.boot_id is not None]  # few of thousands
+        return sorted(record.slot for record in of_attempts if record.is_unsettled)
 
     @cached_property
     def tally(self) -> Tally:

@@ -1,11 +1,9 @@
 """The pose of the camera arm: where it stands in mm, and its two angles in degrees."""
 
-from __future__ import annotations
+# Annotations are values here: `NamedTuple` would compile each text at every start.
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 
 class Pose(NamedTuple):
@@ -17,15 +15,15 @@ class Pose(NamedTuple):
     pan: float | None = None
     tilt: float | None = None
 
-    def completed_from(self, previous: Pose) -> Pose:
+    def completed_from(self, previous: "Pose") -> "Pose":
         """Return this pose with the axes that it leaves out taken from ``previous``."""
         return Pose(*(before if value is None else value for value, before in self._pairs(previous)))
 
-    def shifted(self, offset: Pose) -> Pose:
+    def shifted(self, offset: "Pose") -> "Pose":
         """Return the pose of a camera that sits at ``offset`` on the arm; an axis that is None stays None."""
         return Pose(*(None if value is None else value + (by or 0.0) for value, by in self._pairs(offset)))
 
-    def _pairs(self, other: Pose) -> Iterator[tuple[float | None, float | None]]:
+    def _pairs(self, other: "Pose") -> Iterator[tuple[float | None, float | None]]:
         return zip(self, other, strict=True)
 
     def __str__(self) -> str:

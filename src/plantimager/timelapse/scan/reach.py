@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from plantimager.timelapse.scan.paths import path_of
 from plantimager.timelapse.support.faults import MISSING, Fault
@@ -16,7 +18,7 @@ TOLERANCE: Final = 1e-6
 """mm or degrees by which a pose may exceed a limit: the cosine of a right angle isn't quite zero."""
 
 
-class OutOfReach(NamedTuple):
+class OutOfReach(Struct, frozen=True):
     """The position of a path that is farthest beyond a gantry's limits."""
 
     position: int

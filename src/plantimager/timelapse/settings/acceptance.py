@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -75,7 +74,7 @@ def check_may_start(
     if held is not None and held.timelapse.id == name:
         is_free = by_a_person and gave_name_back(held.timelapse)
         logbook, state = held.logbook, held.timelapse.state
-        amend = f"timelapsectl amend {shlex.quote(str(definition.source))} replaces what is still to come by it"
+        amend = _amend_hint(definition)
         if not {None, definition.digest}.isdisjoint(logbook.definitions) and not is_free:
             since = ", was amended since," if logbook.definition_digest not in (None, definition.digest) else ""
             hint = amend if since and state.is_active else None
@@ -101,6 +100,12 @@ def check_may_start(
     clash = find_name_clash(definition, held, history)
     if clash is not None:
         raise DefinitionRefused(f"{name} can't start: {clash}", hint="give it another name")
+
+
+def _amend_hint(definition: Definition) -> str:
+    from shlex import quote  # noqa: PLC0415 - because few definitions are refused, and every start would pay for it
+
+    return f"timelapsectl amend {quote(str(definition.source))} replaces what is still to come by it"
 
 
 def is_new_name(definition: Definition, held: StoredTimelapse | None, history: Path) -> bool:

@@ -3,26 +3,26 @@
 # Annotations are evaluated here, since `Config` declares keys.
 
 import errno
-import os
-import pwd
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from msgspec import Struct
 
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
-from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules, read_targets
-from plantimager.timelapse.settings.readers import absolute_path, positive_duration, server_url
-from plantimager.timelapse.settings.relay_config import SINKS, RelaySettings
+from plantimager.timelapse.settings.readers import absolute_path, positive_duration
 from plantimager.timelapse.settings.toml_file import load_toml
-from plantimager.timelapse.store.location import APPLICATION
+from plantimager.timelapse.store.location import APPLICATION, user_directory
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
 from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, program, text
 from plantimager.timelapse.support.keys import Key, read_keys, read_table
+
+if TYPE_CHECKING:
+    from plantimager.timelapse.settings.deliver_config import DeliverTarget
+    from plantimager.timelapse.settings.relay_config import RelaySettings
 
 CONFIG_FILE_NAME: Final = "timelapsed.toml"
 SITE_DIRECTORY: Final = Path("/etc") / APPLICATION
@@ -89,13 +89,20 @@ class Config(Struct, frozen=True):
     """The scan configuration of a timelapse that has none of its own; empty leaves it to the driver."""
     log_level: str = Logging().level
     """One of `LOG_LEVELS`."""
-    relay: RelaySettings = RelaySettings()
-    """The tables of the relay."""
+    relay_tables: Struct | None = None
+    """The tables of the relay, as `relay`; ``None`` where there are none, and no need of the module that reads them."""
     source: Path | None = None
     """The file it was read from; ``None`` where there was none."""
 
     @property
-    def deliver(self) -> Mapping[str, DeliverTarget]:
+    def relay(self) -> "RelaySettings":
+        """The tables of the relay."""
+        from plantimager.timelapse.settings.relay_config import RelaySettings  # noqa: PLC0415 - see `relay_tables`
+
+        return self.relay_tables if isinstance(self.relay_tables, RelaySettings) else RelaySettings()
+
+    @property
+    def deliver(self) -> "Mapping[str, DeliverTarget]":
         """The targets of delivery by their names."""
         return self.relay.deliver
 
@@ -103,15 +110,10 @@ class Config(Struct, frozen=True):
 def config_directories(environment: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the directories where both files are looked for, in that order.
 
-    The user's is the one that platformdirs gives; the host's is `SITE_DIRECTORY`, where administrators look, and not
-    below ``/etc/xdg``. platformdirs isn't asked, because it reads the environment of the process, and only the
-    command line does that here.
+    The user's is by the XDG rules; the host's is `SITE_DIRECTORY`, where administrators look, not below ``/etc/xdg``.
     """
-    user = environment.get("XDG_CONFIG_HOME", "")
-    if not Path(user).is_absolute():  # unset, empty or relative: the XDG rules ignore it
-        home = environment.get("HOME") or _home_of_the_user()
-        user = f"{home}/.config" if home else ""
-    return (*([Path(user) / APPLICATION] if Path(user).is_absolute() else []), SITE_DIRECTORY)
+    user = user_directory(environment, "XDG_CONFIG_HOME", ".config")
+    return (SITE_DIRECTORY,) if user is None else (user, SITE_DIRECTORY)
 
 
 def find_file(name: str, directories: Iterable[Path]) -> Path | None:
@@ -177,7 +179,7 @@ def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
         driver_options=_read_drivers(top, own["driver"]),
         scan=_read_scan(top.subtable("scan")),
         log_level=read_table(Logging, top.subtable("logging")).level,
-        relay=_read_relay(top.subtable("relay")),
+        relay_tables=_read_relay(top),
         source=source,
     )
     top.finish()
@@ -200,24 +202,13 @@ def _read_drivers(top: Table, driver: str) -> Mapping[str, Any]:
     return tables.get(driver, {})
 
 
-def _read_relay(relay: Table) -> RelaySettings:
-    targets, sinks = read_targets(relay.subtable("deliver")), dict[str, Any]()
-    retention = read_table(RetentionRules, relay.subtable("retention"))
-    for name, kind in SINKS.items():
-        table = relay.subtable(name)
-        if relay.has(name):
-            sinks[name] = read_table(kind, table)
-            _check_address(table, getattr(sinks[name], "url", None))
-    relay.finish()
-    return RelaySettings(targets, retention, **sinks)
+def _read_relay(top: Table) -> Struct | None:
+    relay = top.subtable("relay")
+    if not top.has("relay"):
+        return None
+    from plantimager.timelapse.settings.relay_config import read_relay  # noqa: PLC0415 - see `relay_tables`
 
-
-def _check_address(table: Table, url: str | None) -> None:
-    """Report an address that is none, without its text: who knows it may use it."""
-    try:
-        server_url(url or "http://none")
-    except ValueError as problem:
-        table.add_fault("url", str(problem))
+    return read_relay(relay)
 
 
 def _read_scan(table: Table) -> Mapping[str, Any]:
@@ -225,14 +216,6 @@ def _read_scan(table: Table) -> Mapping[str, Any]:
     if values.pop("timelapse", None) is not None:
         table.add_fault("timelapse", "belongs into a definition; [scan] says how to scan, not when")
     return read_scan_configuration(values, "scan", table.faults)
-
-
-def _home_of_the_user() -> str:
-    """Return the home directory that the user database names; systemd sets HOME, a bare ``env -i`` doesn't."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        return ""
 
 
 def describe_config(config: Config, datasets: Path) -> str:

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from msgspec import Struct
 
 from plantimager.timelapse.datasets.disk_forecast import NO_RETENTION, Retention
-from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules
-from plantimager.timelapse.settings.readers import absolute_path, path_of_secret, positive_duration
-from plantimager.timelapse.support.faults import MISSING, boolean, members_of, one_of, text
-from plantimager.timelapse.support.keys import Key
+from plantimager.timelapse.settings.deliver_config import DeliverTarget, RetentionRules, read_targets
+from plantimager.timelapse.settings.readers import absolute_path, path_of_secret, positive_duration, server_url
+from plantimager.timelapse.support.faults import MISSING, Table, boolean, members_of, one_of, text
+from plantimager.timelapse.support.keys import Key, read_table
 from plantimager.timelapse.support.needs import Need
 
 
@@ -181,3 +181,24 @@ SINKS: Final[Mapping[str, type[Struct]]] = {
     "look": LookSettings,
 }
 """The sinks of which there is one each, by the names of their tables."""
+
+
+def read_relay(relay: Table) -> RelaySettings:
+    """Return the settings in the table ``[relay]``, and report what is wrong with them."""
+    targets, sinks = read_targets(relay.subtable("deliver")), dict[str, Any]()
+    retention = read_table(RetentionRules, relay.subtable("retention"))
+    for name, kind in SINKS.items():
+        table = relay.subtable(name)
+        if relay.has(name):
+            sinks[name] = read_table(kind, table)
+            _check_address(table, getattr(sinks[name], "url", None))
+    relay.finish()
+    return RelaySettings(targets, retention, **sinks)
+
+
+def _check_address(table: Table, url: str | None) -> None:
+    """Report an address that is none, without its text: who knows it may use it."""
+    try:
+        server_url(url or "http://none")
+    except ValueError as problem:
+        table.add_fault("url", str(problem))

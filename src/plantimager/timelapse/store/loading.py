@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw, Struct, convert
 from msgspec.json import Decoder, decode
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from plantimager.timelapse.domain.states import RecordStatus
 from plantimager.timelapse.domain.timelapse import TimeLapse
@@ -188,7 +188,7 @@ def _as_timelapse(contents: _Contents) -> StoredTimelapse:
     )
     found = Progress(store.state, store.next_idx, records)
     progress, reconciled = reconcile(store.timelapse_id, len(schedule), found)
-    fields = {**read_timelapse_fields(store, own), **progress._asdict()}
+    fields = {**read_timelapse_fields(store, own), **asdict(progress)}
     return StoredTimelapse(
         TimeLapse(schedule_times=schedule, **fields),
         convert_fields(Logbook, own),

@@ -8,10 +8,10 @@ text follows from those of its pieces by a few sums, so that a save adds up only
 from __future__ import annotations
 
 import errno
-from itertools import accumulate
-from operator import mul
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from zlib import adler32
+
+from msgspec import Struct
 
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import FileTooLarge, read_regular
@@ -131,7 +131,7 @@ def _find_digits(text: bytes) -> int | None:
     return start + 1 + len(SCHEME)
 
 
-class Sum(NamedTuple):
+class Sum(Struct, frozen=True):
     """What the Adler-32 of a longer text needs to know of a piece of it."""
 
     low: int
@@ -147,12 +147,17 @@ def sum_of(piece: bytes) -> Sum:
 
 def total(pieces: Iterable[Sum]) -> Sum:
     """Return the `Sum` of pieces that follow each other."""
-    lows, highs, lengths = zip(Sum(0, 0, 0), *pieces, strict=True)
-    high: int = sum(highs) + sum(map(mul, lengths[1:], accumulate(lows)))
-    return Sum(sum(lows) % _MODULUS, high % _MODULUS, sum(lengths))
+    low = high = length = 0
+    for piece in pieces:
+        high += piece.high + low * piece.length
+        low += piece.low
+        length += piece.length
+    return Sum(low % _MODULUS, high % _MODULUS, length)
 
 
 def adler32_of(pieces: Iterable[Sum]) -> int:
     """Return the Adler-32 of the text that the pieces are."""
-    low, high, length = total(pieces)
-    return (high + length) % _MODULUS << 16 | (low + 1) % _MODULUS  # which begins with 1, where a sum begins with 0
+    whole = total(pieces)
+    return (whole.high + whole.length) % _MODULUS << 16 | (
+        whole.low + 1
+    ) % _MODULUS  # which begins with 1, where a sum begins with 0

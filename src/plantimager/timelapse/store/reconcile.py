@@ -7,7 +7,7 @@ contradict.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -110,7 +110,7 @@ def _older_ids(store: Store, schedule_texts: Sequence[str]) -> dict[str, int]:
 # --- contradictions ---------------------------------------------------------------------------------
 
 
-class Progress(NamedTuple):
+class Progress(Struct, frozen=True):
     """The progress of a timelapse; the fields are those of a `TimeLapse`."""
 
     state: TimeLapseState

@@ -80,7 +80,10 @@ def times_in(value: object) -> Iterator[datetime]:
         yield from times_in(astuple(value))
     elif isinstance(value, list | tuple):
         for member in value:
-            yield from times_in(member)
+            if isinstance(member, datetime):  # mostly: a list of thousands is read at a start
+                yield member
+            elif member is not None:
+                yield from times_in(member)
     elif isinstance(value, dict):
         yield from times_in(list(value.values()))
 

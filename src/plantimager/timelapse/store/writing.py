@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from msgspec import Struct
 
 from plantimager.timelapse.store.conversion import scans_of
 from plantimager.timelapse.store.raw_text import SCHEME, Sum, adler32_of, digits_of, sum_of, total
@@ -68,7 +69,7 @@ class StoreWriter:
         return [start.text, digits_of(digest), *[piece.text for piece in pieces[1:]]]
 
 
-class _Piece(NamedTuple):
+class _Piece(Struct, frozen=True):
     """A piece of a text, and what the digest of the whole needs to know of it."""
 
     text: bytes
@@ -154,7 +155,7 @@ class _LongText:
         return _piece(text[1 : text.rindex(b"\n")]) if entries else _NOTHING
 
 
-class _JoinedBlocks(NamedTuple):
+class _JoinedBlocks(Struct, frozen=True):
     """Blocks in one piece, and the sums of each by its key, in their order."""
 
     piece: _Piece

@@ -32,12 +32,12 @@ MAX_PIECES: Final = 1024
 """``IOV_MAX``, the number of pieces that one writev(2) takes."""
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
-_TEMPORARY: Final = re.compile(r"(?:\.bak|\.(?:corrupt|foreign)-[0-9TZ-]+)?\.?[a-z0-9_]{8}\.tmp")
+_TEMPORARY: Final = r"(?:\.bak|\.(?:corrupt|foreign)-[0-9TZ-]+)?\.?[a-z0-9_]{8}\.tmp"
 """The part of a temporary file's name that follows the name of its file.
 
 Without the dot it is a temporary file of the community's controller.
 """
-_TEMPORARY_OF_OURS: Final = re.compile(r".+\.(?:json|toml)\.[a-z0-9_]{8}\.tmp")
+_TEMPORARY_OF_OURS: Final = r".+\.(?:json|toml)\.[a-z0-9_]{8}\.tmp"
 
 
 class FileTooLarge(OSError):
@@ -235,7 +235,7 @@ def sweep_temporaries(path: Path) -> list[Path]:
 
     Only for the holder of the lock beside ``path``: the temporary file of another writer looks the same.
     """
-    return _sweep(path.parent, re.compile(re.escape(path.name) + _TEMPORARY.pattern))
+    return _sweep(path.parent, re.escape(path.name) + _TEMPORARY)
 
 
 def sweep_directory(directory: Path, before: float = inf) -> list[Path]:
@@ -246,12 +246,12 @@ def sweep_directory(directory: Path, before: float = inf) -> list[Path]:
     return _sweep(directory, _TEMPORARY_OF_OURS, before)
 
 
-def _sweep(directory: Path, temporary: re.Pattern[str], before: float = inf) -> list[Path]:
+def _sweep(directory: Path, temporary: str, before: float = inf) -> list[Path]:
     deleted = []
     with contextlib.suppress(OSError):
-        for path in directory.iterdir():
+        for path in [path for path in directory.iterdir() if path.suffix == ".tmp"]:
             with contextlib.suppress(OSError):
-                if temporary.fullmatch(path.name) and path.is_file() and path.lstat().st_mtime < before:
+                if re.fullmatch(temporary, path.name) and path.is_file() and path.lstat().st_mtime < before:
                     path.unlink()
                     deleted.append(path)
     return deleted

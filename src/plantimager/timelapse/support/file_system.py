@@ -10,7 +10,9 @@ import stat
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -121,7 +123,7 @@ def user_name(uid: int) -> str:
     return f"user {uid}"
 
 
-class Mount(NamedTuple):
+class Mount(Struct, frozen=True):
     """A line of ``/proc/self/mountinfo``."""
 
     device: str

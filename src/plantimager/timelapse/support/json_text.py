@@ -33,7 +33,7 @@ _TOO_DEEP: Final = f"nested deeper than {MAX_LEVELS} levels"
 _DIGITS_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 _HUGE_DIGITS: Final = len(str(2**63))
 """The least number of digits of an integer beyond 64 bits."""
-_HUGE_INTEGER: Final = re.compile(rb"(?:\A|[\s:,\[-])[0-9]{%d}" % _HUGE_DIGITS)
+_HUGE_INTEGER: Final = rb"(?:\A|[\s:,\[-])[0-9]{%d}" % _HUGE_DIGITS
 """The beginning of such an integer. It doesn't match inside a hexadecimal digest."""
 _CHUNK_BYTES: Final = 2**16
 
@@ -87,7 +87,7 @@ def _may_hold_huge_integers(text: bytes) -> bool:
     zeros = b"0" * _HUGE_DIGITS
     starts = range(0, len(text), _CHUNK_BYTES)
     chunks = (text[max(start - 1, 0) : start + _CHUNK_BYTES + _HUGE_DIGITS] for start in starts)
-    return any(zeros in chunk.translate(_DIGITS_TO_ZEROS) and _HUGE_INTEGER.search(chunk) for chunk in chunks)
+    return any(zeros in chunk.translate(_DIGITS_TO_ZEROS) and re.search(_HUGE_INTEGER, chunk) for chunk in chunks)
 
 
 def fits_orjson(value: Any) -> bool:

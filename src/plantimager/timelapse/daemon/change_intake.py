@@ -1,4 +1,4 @@
-"""The requests of people to amend the timelapse: another definition for what is still to come."""
+"""The requests of people that change what is to come: another definition for it, or a pause."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.bounded_call import read_within
+from plantimager.timelapse.channel.message import MessageFaulty
+from plantimager.timelapse.daemon.bounded_call import DiskStalled, read_within
 from plantimager.timelapse.daemon.definition_intake import CHECK_TIMEOUT
-from plantimager.timelapse.daemon.disk_thread import DiskStalled
 from plantimager.timelapse.daemon.journal import Action, log_event
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.amending import describe_amendment
+from plantimager.timelapse.domain.pausing import begin_pause, end_pause, pause_at
+from plantimager.timelapse.domain.schedule import slot_at
+from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.domain.wording import describe_end_of_pause, describe_next_slot, format_local_time
 from plantimager.timelapse.settings.acceptance import find_name_clash
 from plantimager.timelapse.settings.amendment import amended_by, is_scan_amended
+from plantimager.timelapse.settings.written_times import date_and_time
 from plantimager.timelapse.support.errors import DefinitionRefused
 from plantimager.timelapse.support.side_call import call_on_thread
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from datetime import datetime
 
     from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.daemon.common import Common
@@ -135,3 +141,76 @@ class AmendIntake:
             raise DefinitionRefused(f"{self._places.history}: {stalled}", hint="try again when it answers") from stalled
         if taken is not None:
             raise DefinitionRefused(f"{held.timelapse.id} can't be amended: {taken}", hint="let it have fewer slots")
+
+
+class PauseIntake:
+    """Begins and ends the pause of the timelapse. Loop thread."""
+
+    def __init__(self, common: Common, planner: Planner) -> None:
+        self._keeper, self._clock, self._planner = common.keeper, common.clock, planner
+
+    def pause(self, request: Request) -> str:
+        """Pause the timelapse, or change until when it is paused; return the sentence for the person.
+
+        Raises
+        ------
+        DefinitionRefused
+            There is none, or its pause would be over.
+        MessageFaulty
+            The request can't be understood.
+        """
+        until, now = _end_in(request), self._clock.now()
+        if until is not None and until <= now:
+            raise DefinitionRefused(f"{format_local_time(until, now)} is over; it is {format_local_time(now, now)} now")
+        timelapse = self._judged(now, "paused")
+        paused = begin_pause(timelapse, now, request.who, until)
+        self._keeper.commit(paused, now)
+        self._planner.plan_afresh()
+        is_scanning = paused.state is TimeLapseState.RUNNING
+        first = f"; the scan of slot {paused.next_idx} is finished first" if is_scanning else ""
+        end = describe_end_of_pause(until, now)
+        return f"{paused.id} is paused {end}{first}; slots that fall due meanwhile are skipped"
+
+    def end(self, request: Request) -> str:
+        """End the pause of the timelapse; return the sentence for the person.
+
+        Raises
+        ------
+        DefinitionRefused
+            It has none.
+        """
+        now = self._clock.now()
+        timelapse = self._judged(now, "resumed")
+        if pause_at(timelapse, now) is None:
+            raise DefinitionRefused(f"{timelapse.id} is not paused; {describe_next_slot(timelapse, now)}")
+        ended = end_pause(timelapse, now, request.who)
+        self._keeper.commit(ended, now, Circumstances(origin=request.who))
+        self._planner.plan_afresh()
+        return f"{ended.id} goes on; {describe_next_slot(ended, now)}"
+
+    def _judged(self, now: datetime, what: str) -> TimeLapse:
+        """Return the timelapse with the slots closed that are late or paused by now; it is to be ``what``.
+
+        Raises
+        ------
+        DefinitionRefused
+            There is none with a schedule to keep.
+        """
+        timelapse = self._keeper.active
+        if timelapse is not None and not self._keeper.is_scanning:
+            judged = self._planner.judge(timelapse, now)
+            if judged is not timelapse:
+                self._keeper.commit(judged, now)
+        timelapse = self._keeper.active
+        if timelapse is None:
+            raise DefinitionRefused(f"there is no active timelapse that could be {what}")
+        return timelapse
+
+
+def _end_in(request: Request) -> datetime | None:
+    """Return until when a pause is asked for; ``None`` where a person ends it."""
+    text = request.text("until")
+    try:
+        return slot_at(date_and_time(text), None) if text else None
+    except ValueError as problem:
+        raise MessageFaulty(f"until: {problem}") from None
