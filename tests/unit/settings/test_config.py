@@ -11,6 +11,7 @@ import pytest
 from documents import example, uncommented
 
 from plantimager.timelapse.settings.config import (
+    SITE_DIRECTORY,
     ClockPolicy,
     Config,
     Missed,
@@ -137,9 +138,9 @@ def test_without_a_home_in_the_environment_the_user_database_is_asked():
     assert config_directories({}) == config_directories({"HOME": pwd.getpwuid(os.getuid()).pw_dir})
 
 
-def test_a_relative_home_counts_as_none():
+def test_a_relative_home_leaves_the_hosts_directory_alone():
     """What it would mean depends on where the daemon was started."""
-    assert config_directories({"HOME": "home"}) == config_directories({})
+    assert config_directories({"HOME": "home"}) == (SITE_DIRECTORY,)
 
 
 def test_the_first_directory_with_the_file_wins(tmp_path):

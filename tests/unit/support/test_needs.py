@@ -90,7 +90,7 @@ def all_needs():
 def test_every_module_of_an_extra_that_is_imported_is_the_need_of_some_setting():
     """By the imports of the source: none is forgotten when a part begins to import another library."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    installed = {"apscheduler", "sdnotify", "orjson", "msgspec", "logging_journald", "wcwidth", "PIL"}
+    installed = {"apscheduler", "sdnotify", "platformdirs", "orjson", "msgspec", "logging_journald", "wcwidth", "PIL"}
     assert len(project["dependencies"]) == len(installed)
     by_the_driver = {"serial"}
     beside_another = {"numpy"}  # comes with OpenCV and picamera2

@@ -3,6 +3,8 @@
 # Annotations are evaluated here, since `Config` declares keys.
 
 import errno
+import os
+import pwd
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -15,7 +17,7 @@ from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
 from plantimager.timelapse.settings.readers import absolute_path, positive_duration
 from plantimager.timelapse.settings.toml_file import load_toml
-from plantimager.timelapse.store.location import APPLICATION, user_directory
+from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
 from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, program, text
 from plantimager.timelapse.support.keys import Key, read_keys, read_table
@@ -110,10 +112,15 @@ class Config(Struct, frozen=True):
 def config_directories(environment: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the directories where both files are looked for, in that order.
 
-    The user's is by the XDG rules; the host's is `SITE_DIRECTORY`, where administrators look, not below ``/etc/xdg``.
+    The user's is the one that platformdirs gives; the host's is `SITE_DIRECTORY`, where administrators look, and not
+    below ``/etc/xdg``. platformdirs isn't asked, because it reads the environment of the process, and only the
+    command line does that here.
     """
-    user = user_directory(environment, "XDG_CONFIG_HOME", ".config")
-    return (SITE_DIRECTORY,) if user is None else (user, SITE_DIRECTORY)
+    user = environment.get("XDG_CONFIG_HOME", "")
+    if not Path(user).is_absolute():  # unset, empty or relative: the XDG rules ignore it
+        home = environment.get("HOME") or _home_of_the_user()
+        user = f"{home}/.config" if home else ""
+    return (*([Path(user) / APPLICATION] if Path(user).is_absolute() else []), SITE_DIRECTORY)
 
 
 def find_file(name: str, directories: Iterable[Path]) -> Path | None:
@@ -216,6 +223,14 @@ def _read_scan(table: Table) -> Mapping[str, Any]:
     if values.pop("timelapse", None) is not None:
         table.add_fault("timelapse", "belongs into a definition; [scan] says how to scan, not when")
     return read_scan_configuration(values, "scan", table.faults)
+
+
+def _home_of_the_user() -> str:
+    """Return the home directory that the user database names; systemd sets HOME, a bare ``env -i`` doesn't."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
 
 
 def describe_config(config: Config, datasets: Path) -> str:

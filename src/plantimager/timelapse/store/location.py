@@ -1,9 +1,8 @@
-"""Where a user's files are: the directories by the XDG rules, and the store's name, as the environment says now."""
+"""The place of the store: the directory and the file name, as the environment says at the time of the call."""
 
 from __future__ import annotations
 
 import os
-import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,36 +19,21 @@ FILE_NAME_VARIABLE: Final = "PI3_TIMELAPSE_FILE_NAME"
 BARE_FILE_NAME: Final = "write a bare file name, without a path separator"
 
 
-def user_directory(environment: Mapping[str, str], variable: str, below_home: str) -> Path | None:
-    """Return our directory in the one that a variable names, by default ``below_home``; None for a user without one.
-
-    What is relative is ignored, as the XDG rules ask: a directory never depends on where a program was started.
-    """
-    named = Path(environment.get(variable, ""))
-    if not named.is_absolute():
-        home = Path(environment.get("HOME", ""))
-        named = (home if home.is_absolute() else Path(_home_of_the_user())) / below_home
-    return named / APPLICATION if named.is_absolute() else None
-
-
-def _home_of_the_user() -> str:
-    """Return the home directory that the user database names; systemd sets HOME, a bare ``env -i`` doesn't."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        return ""
-
-
 def get_storage_dir() -> Path:
     """Return the directory of the store: ``$XDG_DATA_HOME/plant-imager3-app``, by default in ``~/.local/share``.
 
     A relative ``XDG_DATA_HOME`` is ignored, as the XDG rules ask. Raises `FaultsFound` where the user has no home.
     """
-    directory = user_directory(os.environ, "XDG_DATA_HOME", ".local/share")
-    if directory is None:
+    named = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if named.is_absolute():  # as in each unit; a start of the service saves the time of loading platformdirs
+        return named / APPLICATION
+    from platformdirs import user_data_path  # noqa: PLC0415 - see above
+
+    try:
+        return user_data_path(APPLICATION)
+    except RuntimeError:
         problem = "missing, and this user has no home directory; write an absolute path"
-        raise FaultsFound([Fault("", "XDG_DATA_HOME", MISSING, problem)], "environment")
-    return directory
+        raise FaultsFound([Fault("", "XDG_DATA_HOME", MISSING, problem)], "environment") from None
 
 
 def get_file_name(environment: Mapping[str, str] = os.environ, default: str = TIMELAPSE_STORAGE_JSON) -> str:
