@@ -116,6 +116,9 @@ MAY_LAND = (is_running_attempt, is_unsettled_attempt)
 LOST = "lost"
 """Instead of the action of a line that a power cut took along."""
 
+LONGEST_TURN = 30 * SECOND
+"""Of the loop: half of WatchdogSec= of the unit, for which systemd waits after a sign of life."""
+
 SPINNING = 100
 """So many waits in a row at one instant mean that the loop spins."""
 
@@ -285,6 +288,8 @@ class World:
         """With what each prepare ends; afterwards they succeed."""
         self.ledger: list[Entry] = []
         self.journal: list[Line] = []
+        self.looks: list[str] = []
+        """The names of the directories of datasets that were looked at."""
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
         self.put_into: dict[str, set[Path]] = defaultdict(set)
@@ -498,6 +503,8 @@ class Life:
         """What takes the progress of the driver's `recover`."""
         self.has_hung = False
         """Whether a call was made that never ends."""
+        self.longest_turn = self.longest_start = NONE
+        """How long the loop was held at most, while the schedule was kept, and in the turn of the start."""
         self.turn_at = world.truth
         """When, by true time, the loop last woke up."""
         self.looked_at: datetime | None = None
@@ -551,6 +558,8 @@ class Life:
                 stack.enter_context(mock.patch.object(module, "call_with_timeout", call))
             stack.enter_context(mock.patch.object(driver_calls, "last_change", self.world.last_change))
             stack.enter_context(mock.patch.object(amend_intake, "call_on_thread", self._call_on_thread))
+            stack.enter_context(mock.patch.object(dataset_probe, "call_on_thread", self._begin_look))
+            stack.enter_context(mock.patch.object(dataset_probe, "wait", self._wait_for_looks))
             yield
 
     def wait_in_turn(self, duration: timedelta) -> None:
@@ -561,16 +570,14 @@ class Life:
 
     def _call_with_timeout(self, what, limit, who, call, is_alive=lambda: False):
         """Do what `bounded_call.call_with_timeout` does."""
-        clock, hangs = self.clock, what in self.world.hangs or is_look_at(self.world.stalled, call)
+        clock, hangs = self.clock, what in self.world.hangs
         if self.is_beside:
             if hangs:
                 raise DriverStalled(who, limit, abandoned=True)
             return call()
         self.has_hung |= hangs
         if what is Bounded.LOOK:
-            if self.world.landing is not None and not self.may_use_disk(None):
-                self.world.landing()
-            self.looked_at, self.world.landing = self.true_now, None
+            self._look_begins()
         result, began = call(), clock.elapsed
         ends, last_sign = began + (limit * 100 if hangs else self.world.slow.get(what, NONE)), began
         while (left := ends - clock.elapsed) > NONE:
@@ -583,6 +590,32 @@ class Life:
                 self.report("putting a file on disk")
             last_sign = clock.elapsed if is_alive() else last_sign
         return result
+
+    def _look_begins(self) -> None:
+        if self.world.landing is not None and not self.may_use_disk(None):
+            self.world.landing()
+        self.looked_at, self.world.landing = self.true_now, None
+
+    def _begin_look(self, call, _name="side"):
+        """Do what `side_call.call_on_thread` does, for a look at one of some directories of datasets."""
+        place = call.args[0]
+        self.world.looks.append(place.name)
+        if place == self.world.disk:
+            self._look_begins()
+        if Bounded.LOOK in self.world.hangs or place in self.world.stalled:
+            return HeldLook(self, place, call)
+        return TimedLook(self, place, call, self.world.slow.get(Bounded.LOOK, NONE))
+
+    def _wait_for_looks(self, looks, limit) -> None:
+        """Do what `concurrent.futures.wait` does."""
+        limit, began = timedelta(seconds=limit), self.clock.elapsed
+        ends = [look.over_at for look in looks]
+        over_at = max([began, *(began + limit if end is None else min(end, began + limit) for end in ends)])
+        if over_at > began:
+            self.wait_in_turn(over_at - began)
+        for look in looks:
+            if look.place == self.world.disk:
+                self.looked_at = look.began if look.done() else None
 
     def _call_on_thread(self, call, _name="side"):
         """Do what `side_call.call_on_thread` does, for a check of a definition: the loop goes on meanwhile."""
@@ -1036,6 +1069,8 @@ class WatchedClock(VirtualClock):
         )
         self._life = life
         self._spins, self._slept_at = 0, None
+        self._woke_at, self._is_kept = self._awake, False
+        """When the loop woke up last, and whether systemd waits for it: not during a start."""
 
     @property
     def is_woken(self) -> bool:
@@ -1047,9 +1082,16 @@ class WatchedClock(VirtualClock):
         self._slept_at = at
         assert self._spins < SPINNING, "the loop spins"
         self._life.go_on_if_alive()
-        self._life.falls_asleep(until, timeout)
+        life, took = self._life, self._awake - self._woke_at
+        if self._is_kept:
+            assert took <= LONGEST_TURN, "the loop was held too long"
+            life.longest_turn = max(life.longest_turn, took)
+        elif life.standing:
+            life.longest_start = took
+        life.falls_asleep(until, timeout)
         woken = super().wait(until, timeout)
         self._life.turn_at = self._life.true_now
+        self._woke_at, self._is_kept = self._awake, self._life.standing
         return woken
 
 
@@ -1374,9 +1416,31 @@ class Notices(Notifier):
         return "READY=1" in self.sent
 
 
-def is_look_at(places: frozenset[Path], call: Callable[[], object]) -> bool:
-    """Whether a call looks at one of these directories of datasets."""
-    return bool(places) and isinstance(call, partial) and call.args[:1] in [(place,) for place in places]
+class TimedLook:
+    """A look at a directory of datasets that takes its time."""
+
+    def __init__(self, life: Life, place: Path, look: Callable[[], object], takes: timedelta) -> None:
+        self.place, self.began = place, life.true_now
+        self._clock, self.over_at, self._found = life.clock, life.clock.elapsed + takes, look()
+
+    def done(self) -> bool:
+        return self._clock.elapsed >= self.over_at
+
+    def result(self) -> object:
+        return self._found
+
+
+class HeldLook:
+    """A look at one whose disk doesn't answer; it is back when that does."""
+
+    over_at = None
+
+    def __init__(self, life: Life, place: Path, look: Callable[[], object]) -> None:
+        self.place, self.began = place, life.true_now
+        self._world, self.result = life.world, look
+
+    def done(self) -> bool:
+        return Bounded.LOOK not in self._world.hangs and self.place not in self._world.stalled
 
 
 def fill_disk(*, full: bool) -> None:

@@ -772,9 +772,9 @@ def test_disk_that_does_not_answer_is_told_from_the_others_where_it_is_not_known
     """The words are others."""
     probes, seen, look = [], [], DatasetProbe.look
 
-    def note(probe):
+    def note(probe, *places, **how):
         probes.append(probe)
-        look(probe)
+        look(probe, *places, **how)
 
     def ask(life):
         seen.append(probes[-1].is_stalled(life.world.places.datasets_in(life.world.disk)))

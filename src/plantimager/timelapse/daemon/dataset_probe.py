@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import wait
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,9 +28,11 @@ from plantimager.timelapse.support.file_system import (
     is_another,
     is_on_same_device,
 )
+from plantimager.timelapse.support.side_call import call_on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from concurrent.futures import Future
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.transition import Transition
@@ -51,8 +54,10 @@ class DatasetProbe:
         self._keeper, self._active, self._clock = common.keeper, common.active, common.clock
         self.trouble: str | None = None
         """Why datasets can't be written, as of the last look."""
-        self._found = _Found()
-        """As of the last look, too."""
+        self._found: dict[Path, _Found] = {}
+        """What was found at each directory, as of the last look, too."""
+        self._hung: dict[Path, Future[_Found]] = {}
+        """The last look at each directory of earlier attempts, where it has not come back."""
         self._lost: str | None = None
         """The timelapse of which it isn't known in which directory its earlier datasets are."""
         self._lost_why = _Found()
@@ -60,7 +65,8 @@ class DatasetProbe:
     @property
     def is_away(self) -> bool:
         """Whether the directory or its disk may be another one: a driver could write there, and must not."""
-        return self._found.is_away
+        found = self._found.get(self._active.datasets)
+        return found is not None and found.is_away
 
     def find_place(self, timelapse: TimeLapse) -> None:
         """Have the datasets of a timelapse where its earlier ones are; an ended one may have unsettled attempts.
@@ -96,23 +102,49 @@ class DatasetProbe:
         place = self._active.find_datasets(scan_ids)
         return _Found(UNMOUNTED) if awaits_disk(place) else place
 
-    def examine(self, place: Path | None = None, *, accept: bool = False) -> _Found:
-        """Return what is found now at a directory of attempts, by default at that of the next ones.
+    def examine(self) -> _Found:
+        """Return what is found now at the directory of the next datasets, with or without a timelapse."""
+        return self.examine_each([self._active.datasets])[self._active.datasets]
 
-        With or without a timelapse; with ``accept`` a new disk is.
+    def examine_each(self, places: Iterable[Path], *, accept: bool = False, anew: bool = False) -> dict[Path, _Found]:
+        """Return what is found now at some directories, looked at side by side: that takes no longer than one look.
+
+        Those of earlier attempts hold up no slot: see `_patience`. One of them whose last look hasn't come back counts
+        as stalled, unless it is to be looked at ``anew``: it may have been mounted again since. With ``accept`` a new
+        disk of the next datasets is accepted.
         """
-        datasets, storage = place or self._active.datasets, self._keeper.file.path.parent
-        if datasets == self._active.datasets and self.is_lost:
-            why = f"{self._lost_why.why}, so that it isn't known where its earlier ones are"
-            return replace(self._lost_why, why=why, is_elsewhere=True)
-        try:
-            look = _examine if datasets == self._active.datasets else _examine_earlier
-            call = partial(look, datasets, storage, self._known_disk(datasets), accept=accept)
-            found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
-        except DriverStalled:
-            found = _Found(STALLED, is_stalled=True)
-        unmounted = found.why is not None and awaits_disk(datasets)
-        return replace(found, why=UNMOUNTED) if unmounted else found
+        active, storage = self._active.datasets, self._keeper.file.path.parent
+        found: dict[Path, _Found] = {}
+        ends: dict[Path, Future[_Found]] = {}
+        for place in dict.fromkeys(places):
+            if place == active and self.is_lost:
+                why = f"{self._lost_why.why}, so that it isn't known where its earlier ones are"
+                found[place] = replace(self._lost_why, why=why, is_elsewhere=True)
+            elif place == active or anew or place not in self._hung or self._hung[place].done():
+                look = _examine if place == active else _examine_earlier
+                is_accepted = accept and place == active
+                call = partial(look, place, storage, self._known_disk(place), accept=is_accepted)
+                ends[place] = call_on_thread(call, "look")
+            else:
+                found[place] = _Found(STALLED, is_stalled=True)
+        patience = self._patience
+        wait(ends.values(), patience.total_seconds())
+        wait([end for place, end in ends.items() if place == active], (PROBE_TIMEOUT - patience).total_seconds())
+        for place, end in ends.items():
+            found[place] = end.result() if end.done() else _Found(STALLED, is_stalled=True)
+        looks = {**self._hung, **ends}
+        self._hung = {place: end for place, end in looks.items() if place != active and not end.done()}
+        return {place: _with_cause(place, each) for place, each in found.items()}
+
+    @property
+    def _patience(self) -> timedelta:
+        """How long directories of earlier attempts are waited for: half the time that the next slot has left."""
+        timelapse, now = self._keeper.active, self._clock.now()
+        if timelapse is None:
+            return PROBE_TIMEOUT
+        slots = range(timelapse.n_slots)[timelapse.next_idx : timelapse.next_idx + 2]  # the first may be being taken
+        left = (timelapse.latest_start(slot) - now for slot in slots)
+        return min(next((each / 2 for each in left if each > timedelta(0)), PROBE_TIMEOUT), PROBE_TIMEOUT)
 
     @property
     def is_lost(self) -> bool:
@@ -152,16 +184,21 @@ class DatasetProbe:
         """Return for a person why datasets can't be written."""
         return f"{self._active.datasets}: datasets can't be put there: {why}"
 
-    def look(self) -> None:
-        """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
-        before, self.trouble, self._found = self.trouble, None, _Found()
+    def look(self, *earlier: Path, anew: bool = False) -> None:
+        """Try it now, and look at directories of earlier attempts, see `examine_each`.
+
+        Log why the next datasets can't be put into theirs, unless that is known, and that it has ended.
+        """
+        before, self.trouble = self.trouble, None
         last, timelapse = self._keeper.timelapse, self._keeper.active
         if last is not None and self._lost == last.id:
             self.find_place(last)
+        datasets = self._active.datasets
+        places = earlier if timelapse is None else (datasets, *earlier)
+        self._found = self.examine_each(places, accept=timelapse is not None, anew=anew)
         if timelapse is None:
             return
-        datasets = self._active.datasets
-        found = self._found = self.examine(accept=True)
+        found = self._found[datasets]
         if found.why is None:
             self._remember(timelapse, found.disk or self._known_disk(datasets))
             if before is not None:
@@ -175,21 +212,20 @@ class DatasetProbe:
 
     def is_within_reach(self, place: Path) -> bool:
         """Look, and return whether it can be told what is in a directory, with or without a timelapse that goes on."""
-        self.look()
-        return self.sees(place)
+        self.look(place)
+        return self.why_unseen(place) is None
 
-    def sees(self, place: Path) -> bool:
-        """Return the same just after a `look`, which may have taken its time: each disk is looked at once."""
-        return self._found_at(place).why is None
+    def why_unseen(self, place: Path) -> str | None:
+        """Return why it can't be told what is in a directory, as of the last look; ``None`` where it can."""
+        return self._found_at(place).why
 
     def is_stalled(self, place: Path) -> bool:
         """Look, and return whether the disk of a directory doesn't answer."""
-        self.look()
+        self.look(place)
         return self._found_at(place).is_stalled
 
     def _found_at(self, place: Path) -> _Found:
-        is_looked_at = place == self._active.datasets and self._keeper.active is not None
-        return self._found if is_looked_at else self.examine(place)
+        return self._found.get(place) or self.examine_each([place])[place]
 
     def on_transition(self, transition: Transition) -> None:
         """Forget the trouble when a slot is taken: its dataset is there, unless that is in an earlier directory."""
@@ -214,6 +250,11 @@ class _Found(Struct, frozen=True):
     def is_away(self) -> bool:
         """Whether the disk isn't there: what is found in the directory says nothing of the datasets on it."""
         return self.is_elsewhere or self.why == UNMOUNTED
+
+
+def _with_cause(place: Path, found: _Found) -> _Found:
+    """Return what was found, where an automount point waits for its disk with that as the reason."""
+    return replace(found, why=UNMOUNTED) if found.why is not None and awaits_disk(place) else found
 
 
 def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool = True) -> _Found:

@@ -64,7 +64,6 @@ class SlotRunner:
         timelapse = self._confirm(slot)
         if timelapse is None:
             return
-        self._probe.look()
         if self._attempts.ask_about(slot):
             return
         self._rig.prepare()
@@ -77,8 +76,7 @@ class SlotRunner:
 
         The driver's `scan` is called at once, as the rig is at rest, or not at all: the call looks to the end of grace.
         """
-        self._probe.look()
-        is_unsettled = self._attempts.is_to_be_asked_about(slot)  # a look, too: time passes with both
+        is_unsettled = self._attempts.must_ask_about(slot)  # a look, with which time passes
         timelapse, now = self._confirm(slot), self._clock.now()
         if timelapse is None:
             return

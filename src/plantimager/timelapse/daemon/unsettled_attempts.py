@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.daemon.attempt_request import describe_unsettled, is_unsettled_attempt, request_of
+from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
 from plantimager.timelapse.daemon.driver_calls import max_silence
 from plantimager.timelapse.daemon.rig import Power, log_trouble
 from plantimager.timelapse.daemon.transition import Circumstances
@@ -64,30 +65,36 @@ class UnsettledAttempts:
     # --- when it is asked -----------------------------------------------------------------------------
 
     def ask_about(self, slot: int) -> bool:
-        """Ask about the slot that is to be taken, unless its disk is away; return whether it does.
+        """Look at the datasets, and ask about the slot that is to be taken, unless its disk is away; return whether so.
 
         It waits for the answer, since it must not be taken twice.
         """
-        timelapse = self._keeper.timelapse
-        if timelapse is None or slot not in timelapse.unsettled:
-            return False
-        question = self._question_about(timelapse, slot)
-        if not self._probe.is_within_reach(question.dataset_dir.parent):
+        question = self._look_for(slot)
+        if question is None or self._probe.why_unseen(question.dataset_dir.parent) is not None:
             return False
         self._rig.recover(question)
         return True
 
-    def is_to_be_asked_about(self, slot: int) -> bool:
-        """Whether a slot must not be attempted before the driver was asked, just after a look at the datasets.
+    def must_ask_about(self, slot: int) -> bool:
+        """Look at the datasets, and return whether a slot must not be attempted before the driver was asked.
 
         Where the attempt was put into another directory than the next one, which is out of reach, the slot is rather
         taken twice than not at all.
         """
+        question = self._look_for(slot)
+        if question is None:
+            return False
+        place = question.dataset_dir.parent
+        return place == self._active.datasets or self._probe.why_unseen(place) is None
+
+    def _look_for(self, slot: int) -> ScanRequest | None:
+        """Look at the next datasets and at those of a slot's last attempt; return the question about that, if any."""
         timelapse = self._keeper.timelapse
         if timelapse is None or slot not in timelapse.unsettled:
-            return False
-        place = self._question_about(timelapse, slot).dataset_dir.parent
-        return place == self._active.datasets or self._probe.sees(place)
+            self._probe.look()
+            return None
+        self._probe.look(self._question_about(timelapse, slot).dataset_dir.parent)
+        return self._question_about(timelapse, slot)  # its place may be known by now
 
     def watch(self) -> float | None:
         """Ask about an earlier slot if the rig is free and the disk is there; return in how many seconds to look again.
@@ -103,14 +110,13 @@ class UnsettledAttempts:
         if not earlier or not self._is_free(timelapse):
             return None
         wait = self._look_at - self._clock.monotonic()
-        questions = [self._question_about(timelapse, slot) for slot in earlier]
-        places = dict.fromkeys(question.dataset_dir.parent for question in questions)
+        places = {self._question_about(timelapse, slot).dataset_dir.parent for slot in earlier}
         is_away = self._probe.trouble is not None or not timelapse.state.is_active  # as of the look at the last slot
-        if wait > 0 and (is_away or self._no_answer is not None or [*places] != [self._active.datasets]):
+        if wait > 0 and (is_away or self._no_answer is not None or places != {self._active.datasets}):
             return wait
-        self._probe.look()
-        within_reach = next((place for place in places if self._probe.sees(place)), None)
-        question = next((each for each in questions if each.dataset_dir.parent == within_reach), None)
+        self._probe.look(*places, anew=True)
+        questions = [self._question_about(timelapse, slot) for slot in earlier]
+        question = next((each for each in questions if self._probe.why_unseen(each.dataset_dir.parent) is None), None)
         if question is None:
             return self._look_later()
         self._rig.recover(question)
@@ -122,7 +128,7 @@ class UnsettledAttempts:
         return wait
 
     def _is_free(self, timelapse: TimeLapse) -> bool:
-        """Whether the rig has nothing to do, for longer than a question lasts of which no sign is heard."""
+        """Whether the rig has nothing to do, for longer than a look, and than a question of which no sign is heard."""
         if not self._lifecycle.phase.keeps_schedule or self._keeper.is_scanning:
             return False
         if self._hold.is_on or not self._rig.is_at_rest:
@@ -131,7 +137,7 @@ class UnsettledAttempts:
         silence = timedelta(0)  # as it is left out of the time that is left
         if driver.recover_silence is None:
             silence = max_silence(driver, Call.RECOVER, self._active.config.stall_timeout)
-        return left is None or left > silence.total_seconds()
+        return left is None or left > max(silence, PROBE_TIMEOUT).total_seconds()
 
     def _time_left(self, timelapse: TimeLapse) -> float | None:
         """Return in how many seconds a question has to give way to the next slot; ``None`` without one.
@@ -162,7 +168,7 @@ class UnsettledAttempts:
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
         self._probe.look()  # its place may be known by now
         place = self._question_about(timelapse, timelapse.unsettled[0]).dataset_dir.parent
-        why, scan = self._probe.examine(place).why, describe_unsettled(timelapse)
+        why, scan = self._probe.why_unseen(place), describe_unsettled(timelapse)
         if why is None:
             return f"{scan} is looked for", "try again in a moment"
         if place != self._active.datasets:
