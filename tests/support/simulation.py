@@ -58,7 +58,13 @@ from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.clock import EPOCH
-from plantimager.timelapse.support.errors import DriverStalled, ScanCancelled, ScanFailed, ScannerNotReady
+from plantimager.timelapse.support.errors import (
+    DriverStalled,
+    PicturesUnreadable,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
 from plantimager.timelapse.support.progress import current_report
 from plantimager.timelapse.systemd.notifier import Notifier
 
@@ -240,6 +246,18 @@ class Line:
         return PROMISE in self.sentence or re.search(r"asked again until [0-9]", self.sentence) is not None
 
 
+@dataclass
+class Looks:
+    """What came of the daemon's looks at directories of datasets, and of its questions about what is in them."""
+
+    names: list[str] = field(default_factory=list)
+    """Those of the directories, one for each look."""
+    unanswered: set[Path] = field(default_factory=set)
+    """The directories of whose last look nothing was heard in time."""
+    unread: set[tuple[str, int]] = field(default_factory=set)
+    """Timelapse and slot of what the driver could not read when it was asked: that may be taken anew."""
+
+
 class World:
     """One rig with its directory, through all the runs of its daemon."""
 
@@ -249,8 +267,8 @@ class World:
     """Directories of datasets whose disk doesn't answer, while others do."""
     loses_lines = False
     """Whether a power cut takes along what journald was given in the minutes before it."""
-    unreadable: Iterator[bool] = iter(())
-    """Whether the disk fails under each `recover`, which then doesn't know; afterwards it doesn't."""
+    unreadable: Iterator[ScannerNotReady | None] = iter(())
+    """What each `recover` raises that doesn't know, as the disk fails under it; afterwards it doesn't."""
     was_set = False
     """Whether the wall clock was ever set, or wrong at a boot."""
     lost_lines = False
@@ -270,7 +288,7 @@ class World:
         self.config = replace(config or Config(), datasets=self.disk)
         self.suspends: dict[datetime, timedelta] = {}
         """How long the machine slept, by the true time at which it fell asleep."""
-        self.truth, self.wrong_by = now, NONE
+        self.truth, self.wrong_by, self.looks = now, NONE, Looks()
         self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
         self.ntp_at: datetime | None = None
         """When, by true time, the network will set the clock right."""
@@ -288,8 +306,6 @@ class World:
         """With what each prepare ends; afterwards they succeed."""
         self.ledger: list[Entry] = []
         self.journal: list[Line] = []
-        self.looks: list[str] = []
-        """The names of the directories of datasets that were looked at."""
         self.datasets: set[str] = set()
         """The scan ids whose dataset is whole."""
         self.put_into: dict[str, set[Path]] = defaultdict(set)
@@ -599,7 +615,7 @@ class Life:
     def _begin_look(self, call, _name="side"):
         """Do what `side_call.call_on_thread` does, for a look at one of some directories of datasets."""
         place = call.args[0]
-        self.world.looks.append(place.name)
+        self.world.looks.names.append(place.name)
         if place == self.world.disk:
             self._look_begins()
         if Bounded.LOOK in self.world.hangs or place in self.world.stalled:
@@ -614,6 +630,7 @@ class Life:
         if over_at > began:
             self.wait_in_turn(over_at - began)
         for look in looks:
+            (self.world.looks.unanswered.discard if look.done() else self.world.looks.unanswered.add)(look.place)
             if look.place == self.world.disk:
                 self.looked_at = look.began if look.done() else None
 
@@ -676,6 +693,12 @@ class Life:
         world.config.datasets.mkdir(exist_ok=True)
         self.reload()
         self.clock.at(duration, self.move_datasets_back)
+
+    def stall_datasets(self, name: str, duration: timedelta) -> None:
+        """Have the disk of one directory of datasets not answer for so long."""
+        place = {self.world.directory / name}
+        self.world.stalled |= place
+        self.clock.at(duration, lambda: setattr(self.world, "stalled", self.world.stalled - place))
 
     def move_datasets_back(self) -> None:
         """Have it name the first directory again."""
@@ -761,7 +784,7 @@ class Life:
         world.slow = {Call.PREPARE: SECOND / 5}  # else a slot without warm-up and grace is late when its rig is ready
         world.slow |= lasting
         world.prepares, world.saves, world.unreadable = iter(()), iter(()), iter(())
-        world.plugged_at, world.pulled_at = world.truth, None
+        world.plugged_at, world.pulled_at, world.stalled = world.truth, None, frozenset()
         self.move_datasets_back()
         if self.is_asked_to_pause or self.pause[1] is not None:
             self._insist_on_resume()  # also where the daemon has yet to read the store, or that it is to pause
@@ -864,9 +887,11 @@ class Life:
         if self.looked_at is not None and request.dataset_dir.parent == world.disk:  # no answer says nothing of it
             assert self.may_use_disk(self.turn_at), f"slot {slot} is taken under the mount point of its disk"
         elsewhere = world.put_into.get(request.scan_id, set()) - {request.dataset_dir.parent}
-        if elsewhere and world.pulled_at is not None:
+        is_away = elsewhere and (world.pulled_at is not None or elsewhere & world.looks.unanswered)
+        is_unread = (request.timelapse_id, slot) in world.looks.unread
+        if is_away or is_unread:
             world.taken_anew.add((request.timelapse_id, slot))
-        is_whole = world.is_whole_in(request) or (elsewhere and world.pulled_at is None)
+        is_whole = not is_unread and (world.is_whole_in(request) or (elsewhere and not is_away))
         assert not is_whole or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
         began = timelapse.records[slot].started_at  # it is judged, and then saved before the scan, or its save gives up
@@ -1226,8 +1251,11 @@ class ScriptedDriver(ScannerDriver, ManualControl):
     def recover(self, request):
         life = self.world.lives[-1]
         life.report = current_report()
-        if next(self.world.unreadable, False):
-            raise ScannerNotReady("Input/output error")
+        problem = next(self.world.unreadable, None)
+        if isinstance(problem, PicturesUnreadable):
+            self.world.looks.unread.add((request.timelapse_id, request.index))
+        if problem is not None:
+            raise problem
         is_on_disk = request.dataset_dir.parent == self.world.disk
         life.is_asked_blindly |= is_on_disk and not life.may_use_disk(life.looked_at)
         is_there = self.world.is_whole_in(request) and not (is_on_disk and self.world.pulled_at is not None)

@@ -14,7 +14,9 @@ from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.definition import parse_definition
+from plantimager.timelapse.support.errors import PicturesUnreadable, ScannerNotReady
 
+AWAY, UNREADABLE = ScannerNotReady("Input/output error"), PicturesUnreadable("0.jpg: Input/output error; move it away")
 LANDS = Behaviour(takes=10 * SECOND, progress=None, lands=True)
 
 
@@ -202,7 +204,7 @@ def test_question_has_nothing_observed(pulled, monkeypatch):
 def test_disk_that_fails_again_under_the_question_says_nothing_and_is_asked_again(pulled, failures):
     """A driver that can't read the disk gives no answer, however often."""
     world = pulled(every=12 * HOUR, n=2)
-    world.unreadable = iter([True] * failures)
+    world.unreadable = iter([AWAY] * failures)
     world.live((HOUR + 5 * SECOND, pull(5 * MINUTE)))
     assert world.statuses() == ["succeeded"] * 2
     assert world.scans() == [(0, 1), (1, 1)]
@@ -214,7 +216,7 @@ def test_disk_that_fails_again_under_the_question_says_nothing_and_is_asked_agai
 def test_disk_that_fails_under_each_question_holds_up_no_later_slot(pulled, warmup):
     """The slot in question waits within its grace period, and stays open to the answer when it is over."""
     world = pulled(n=3, warmup=warmup, grace=10 * MINUTE)
-    world.unreadable = iter([True] * 40)
+    world.unreadable = iter([AWAY] * 40)
     world.live((HOUR + 5 * SECOND, Life.kill))
     world.datasets.add("tl_0")
     world.live((50 * MINUTE, lambda _: setattr(world, "unreadable", iter(()))), off=MINUTE)
@@ -223,6 +225,48 @@ def test_disk_that_fails_under_each_question_holds_up_no_later_slot(pulled, warm
     scan_times = [after - HOUR * (slot + 1) for slot, after in enumerate(world.scans_at())]
     assert scan_times == [NONE if warmup else SECOND] * 3
     assert 2 < len([call for call, at in world.calls() if call == "recover" and at < HOUR + 11 * MINUTE]) < 40
+
+
+@pytest.mark.parametrize("warmup", [NONE, 30 * SECOND])
+@pytest.mark.parametrize("failures", [2, 3, 500])
+def test_slot_whose_pictures_can_not_be_read_is_rather_taken_twice_than_not_at_all(pulled, warmup, failures):
+    """A bad block under them lasts, and the disk takes other pictures."""
+    world = pulled(n=3, warmup=warmup, grace=2 * MINUTE)
+    world.unreadable = iter([UNREADABLE] * failures)
+    world.live((HOUR + 5 * SECOND, Life.kill))
+    world.datasets.add("tl_0")
+    world.live(off=10 * SECOND)
+    assert (world.statuses(), world.stored().unsettled) == (["succeeded"] * 3, [])
+    assert world.scans() == [(0, 1), (0, 2), (1, 1), (2, 1)]
+    assert len(world.said("rig_trouble")) == 2  # the start says it, and the daemon
+
+
+def test_slot_whose_pictures_can_not_be_read_is_no_failed_one_while_that_is_not_known(pulled):
+    """It stays open to an answer, however late; no other slot waits, and a person is told what to do."""
+    world, answers = pulled(n=2), []
+    world.unreadable = iter([UNREADABLE] * 500)
+    world.live((HOUR + 5 * SECOND, Life.kill))
+    world.datasets.add("tl_0")
+    open_until = []
+
+    def start(life):
+        open_until.append((life.timelapse.unsettled, life.timelapse.records[0].status.value))
+        start_next(answers, life)
+
+    world.live(
+        (4 * HOUR, start),
+        (5 * HOUR, lambda _: setattr(world, "unreadable", iter(()))),
+        (6 * HOUR, Life.kill),
+        off=10 * MINUTE,
+    )
+    assert open_until == [([0], "interrupted")]
+    assert answers[0].message.endswith(
+        "next can't start yet: the scan of tl_0, which may be whole, can't be looked for: "
+        f"{UNREADABLE}; try again when they can be read, or are away"
+    )
+    assert (world.statuses(), world.scans()) == (["succeeded"] * 2, [(0, 1), (1, 1)])
+    assert world.scans_at()[1] == 2 * HOUR
+    assert len([call for call, _ in world.calls() if call == "recover"]) < 30
 
 
 def test_directory_that_is_gone_for_good_keeps_no_timelapse_from_beginning(rig, tmp_path):
@@ -281,7 +325,7 @@ def stalled(rig):
             world.live((every - off if slot else HOUR + 10 * SECOND, Life.kill), off=off)
             world.stalled |= {world.directory / name}
         world.configure(datasets=world.directory / "last")
-        world.looks.clear()
+        world.looks.names.clear()
         return world
 
     return make
@@ -292,7 +336,7 @@ def test_slot_begins_when_the_stalled_disk_of_its_attempt_has_been_looked_at(sta
     world, begun = stalled("first", grace=20 * MINUTE), []
     world.behaviour = lambda request: begun.append((request.started_at, world.lives[-1].clock.now())) or Behaviour()
     world.live((3 * MINUTE, Life.kill), off=MINUTE)
-    assert "first" in world.looks
+    assert "first" in world.looks.names
     assert begun == [(at, at) for _, at in begun]
     assert world.scans() == [(0, 1), (0, 2)]
 
@@ -301,7 +345,7 @@ def test_stalled_disk_of_the_next_datasets_is_looked_at_once_in_a_turn(stalled):
     """However many directories of earlier attempts there are: systemd waits a minute for the loop."""
     world = stalled("first", "second", "third")
     world.live((30 * MINUTE, Life.kill), off=5 * MINUTE)
-    looks = world.looks[-8:]
+    looks = world.looks.names[-8:]
     assert [sorted(looks[:4]), sorted(looks[4:])] == [["first", "last", "second", "third"]] * 2
 
 
@@ -314,7 +358,7 @@ def test_no_number_of_stalled_disks_holds_the_loop_longer_than_one(stalled):
     life = world.lives[ready_at]
     assert ready == [True]
     assert (life.longest_turn, life.longest_start) <= (PROBE_TIMEOUT, PROBE_TIMEOUT)
-    assert set(names) <= {*world.looks}
+    assert set(names) <= {*world.looks.names}
 
 
 def answers(world):
@@ -346,7 +390,7 @@ def test_disk_that_stalls_while_the_slot_of_its_attempt_waits_is_looked_at_for_h
     """Then the slot is rather taken twice than not at all."""
     world = stalled("first", grace=15 * SECOND)
     first, world.stalled = world.stalled, frozenset()
-    world.slow, world.unreadable = {Call.PREPARE: SECOND / 5}, iter([True] * 2)
+    world.slow, world.unreadable = {Call.PREPARE: SECOND / 5}, iter([AWAY] * 2)
     world.live((SECOND, lambda _: setattr(world, "stalled", first)), (MINUTE, Life.kill))
     assert (world.statuses(), world.scans()) == (["succeeded"], [(0, 1), (0, 2)])
     assert HOUR + 13 * SECOND < world.scans_at()[-1] < HOUR + 15 * SECOND

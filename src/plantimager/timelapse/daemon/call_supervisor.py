@@ -79,7 +79,7 @@ class CallSupervisor:
         if request is None or self._lifecycle.phase.is_stopping:
             return False
         place = request.dataset_dir.parent
-        return (monitor.call is Call.SCAN or place == self._active.datasets) and self._probe.is_stalled(place)
+        return (monitor.call is Call.SCAN or place == self._active.datasets) and self._probe.look_at(place).is_stalled
 
     def _cancel_timeout(self, monitor: CallMonitor) -> float:
         """Return in how many seconds a call that is cancelled counts as hung; a trial may be in its prepare."""

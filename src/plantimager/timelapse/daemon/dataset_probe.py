@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import wait
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,14 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.daemon.attempt_request import place_of
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout
+from plantimager.timelapse.daemon.driver_calls import CallOutcome
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.datasets.attempt import find_moved
+from plantimager.timelapse.datasets.contents import last_change
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken
 from plantimager.timelapse.domain.states import TimeLapseState
+from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DriverStalled
 from plantimager.timelapse.support.file_system import (
@@ -31,12 +36,13 @@ from plantimager.timelapse.support.file_system import (
 from plantimager.timelapse.support.side_call import call_on_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.transition import Transition
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.scan.request import ScanRequest
 
 PROBE_TIMEOUT: Final = timedelta(seconds=5)
 """The datasets' disk may be another computer's, which doesn't answer."""
@@ -134,7 +140,8 @@ class DatasetProbe:
             found[place] = end.result() if end.done() else _Found(STALLED, is_stalled=True)
         looks = {**self._hung, **ends}
         self._hung = {place: end for place, end in looks.items() if place != active and not end.done()}
-        return {place: _with_cause(place, each) for place, each in found.items()}
+        unmounted = {place for place, each in found.items() if not each.is_in_sight and awaits_disk(place)}
+        return {place: replace(each, why=UNMOUNTED) if place in unmounted else each for place, each in found.items()}
 
     @property
     def _patience(self) -> timedelta:
@@ -210,22 +217,33 @@ class DatasetProbe:
             words = f"{self.trouble}; slots wait for it, within their grace of {format_duration(timelapse.grace)}"
             log_event(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
 
-    def is_within_reach(self, place: Path) -> bool:
-        """Look, and return whether it can be told what is in a directory, with or without a timelapse that goes on."""
+    def look_at(self, place: Path) -> _Found:
+        """Look, and return what is found at one directory, with or without a timelapse that goes on."""
         self.look(place)
-        return self.why_unseen(place) is None
+        return self.seen_at(place)
 
-    def why_unseen(self, place: Path) -> str | None:
-        """Return why it can't be told what is in a directory, as of the last look; ``None`` where it can."""
-        return self._found_at(place).why
-
-    def is_stalled(self, place: Path) -> bool:
-        """Look, and return whether the disk of a directory doesn't answer."""
-        self.look(place)
-        return self._found_at(place).is_stalled
-
-    def _found_at(self, place: Path) -> _Found:
+    def seen_at(self, place: Path) -> _Found:
+        """Return what was found at a directory by the last look."""
         return self._found.get(place) or self.examine_each([place])[place]
+
+    def find_moved(self, timelapse: TimeLapse, gone: Sequence[ScanRequest]) -> dict[int, CallOutcome]:
+        """Return by slot what became of attempts whose directory is gone, and which are whole in the present one.
+
+        A person has moved that, be it with the store. See `datasets.attempt.find_moved`.
+        """
+        moved = [replace(request, dataset_dir=self._active.datasets / request.scan_id) for request in gone]
+
+        def find() -> dict[int, CallOutcome]:
+            results = [(request, find_moved(request, timelapse.records[request.index].boot_id)) for request in moved]
+            return {
+                request.index: CallOutcome(Call.RECOVER, request, result, finished_at=last_change(request.dataset_dir))
+                for request, result in results
+                if result is not None
+            }
+
+        with suppress(DriverStalled):
+            return call_with_timeout(PROBE_TIMEOUT, "datasets", find) if gone else {}
+        return {}
 
     def on_transition(self, transition: Transition) -> None:
         """Forget the trouble when a slot is taken: its dataset is there, unless that is in an earlier directory."""
@@ -243,18 +261,20 @@ class _Found(Struct, frozen=True):
     is_elsewhere: bool = False
     is_stalled: bool = False
     """Whether the disk doesn't answer."""
+    is_gone: bool = False
+    """Whether there is no such directory."""
     disk: dict[str, str] | None = None
     """The disk to remember; ``None`` leaves that as it is."""
+
+    @property
+    def is_in_sight(self) -> bool:
+        """Whether it can be told what is in the directory."""
+        return self.why is None
 
     @property
     def is_away(self) -> bool:
         """Whether the disk isn't there: what is found in the directory says nothing of the datasets on it."""
         return self.is_elsewhere or self.why == UNMOUNTED
-
-
-def _with_cause(place: Path, found: _Found) -> _Found:
-    """Return what was found, where an automount point waits for its disk with that as the reason."""
-    return replace(found, why=UNMOUNTED) if found.why is not None and awaits_disk(place) else found
 
 
 def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool = True) -> _Found:
@@ -302,7 +322,7 @@ def _examine_earlier(place: Path, storage: Path, known: Mapping[str, str], *, ac
             next(entries, None)
     except (FileNotFoundError, NotADirectoryError):
         cure = f"mount its disk again, or mkdir -p {place} where it is gone for good: its scans count as not there then"
-        return _Found(f"it is not there; {cure}", is_elsewhere=True)
+        return _Found(f"it is not there; {cure}", is_elsewhere=True, is_gone=True)
     except OSError as problem:
         return _Found(describe_disk_error(problem), is_elsewhere=True)
     is_known = known.get("path") == str(place)

@@ -104,18 +104,20 @@ class Resume:
         requests = [self._request_of(before, slot) for slot in slots]
         directories = {request.dataset_dir.parent for request in requests}
         places = self._probe.examine_each(directories)
-        outcomes: list[tuple[ScanRequest, CallOutcome | None]] = []
+        gone = [request for request in requests if places[request.dataset_dir.parent].is_gone]
+        outcomes = self._probe.find_moved(before, gone)
         for request in requests:
             place, is_cut_off = places[request.dataset_dir.parent], is_running and request.index == before.next_idx
             # Where the next datasets' disk doesn't answer the driver may know more; but "no" is final for closed slots.
             is_next = is_cut_off and request.dataset_dir.parent == self._active.datasets
-            is_asked = place.why is None or (is_cut_off and not place.is_away and (is_next or not place.is_stalled))
-            is_hung = any(outcome is not None and _hung_in(outcome) for _, outcome in outcomes)
-            outcomes.append((request, self._ask_driver(request) if is_asked and not is_hung else None))
-        seen = self._probe.examine_each(directories) if any(outcome for _, outcome in outcomes) else places
-        for request, outcome in outcomes:
+            is_asked = place.is_in_sight or (is_cut_off and not place.is_away and (is_next or not place.is_stalled))
+            if is_asked and not any(map(_hung_in, outcomes.values())):
+                outcomes[request.index] = self._ask_driver(request)
+        seen = self._probe.examine_each(directories) if outcomes else places
+        for request in requests:
+            outcome = outcomes.get(request.index)
             if outcome is not None:
-                found = self._settle(found, request, outcome, is_sure=seen[request.dataset_dir.parent].why is None)
+                found = self._settle(found, request, outcome, is_sure=seen[request.dataset_dir.parent].is_in_sight)
             elif is_running and request.index == before.next_idx:  # it is asked later
                 found = replace(found, settled=before.interrupt(None, self._describe_cut(), is_unsettled=True))
         return found

@@ -182,12 +182,14 @@ class SlotRunner:
         if problem is None:
             ended = timelapse.succeed(now, outcome.result.pictures if outcome.result else None)
         elif stopping:
-            is_unsettled = not self._probe.is_within_reach(request.dataset_dir.parent)  # as below; the next start asks
+            is_unsettled = not self._probe.look_at(
+                request.dataset_dir.parent
+            ).is_in_sight  # as below; the next start asks
             ended = timelapse.interrupt(now, "the service was stopped", is_unsettled=is_unsettled)
         else:
             failure = self._failure(problem, request)
             # Its disk may have been pulled: then it may be whole, and another one may not.
-            is_unsettled, now = not self._probe.is_within_reach(request.dataset_dir.parent), self._clock.now()
+            is_unsettled, now = not self._probe.look_at(request.dataset_dir.parent).is_in_sight, self._clock.now()
             ended = timelapse.fail_attempt(now, failure, is_unsettled=is_unsettled)
             if ended.state is TimeLapseState.RUNNING:
                 given_up = self._attempt_again(timelapse, ended, failure, now, is_unsettled=is_unsettled)
@@ -259,9 +261,13 @@ class SlotRunner:
         self._ask_again(timelapse, problem)
 
     def _note_no_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
-        """Have the driver asked again, if it did not know what became of the slot that waits for the rig."""
+        """Have the driver asked again, if it did not know what became of the slot that waits for the rig.
+
+        Where that doesn't wait for an answer any more, its rig is prepared with the plan that follows.
+        """
         timelapse = self._awaiting_rig()
-        if outcome.is_no_answer and timelapse is not None and request.index == timelapse.next_idx:
+        is_asked_again = outcome.is_no_answer and not self._attempts.is_unreadable(request)
+        if is_asked_again and timelapse is not None and request.index == timelapse.next_idx:
             self._ask_again(timelapse, ScannerNotReady(f"{outcome.call}: {outcome.problem}"))
 
     def _awaiting_rig(self) -> TimeLapse | None:

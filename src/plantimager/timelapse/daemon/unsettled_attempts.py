@@ -18,7 +18,7 @@ from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.power import warmup_at
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, Call
-from plantimager.timelapse.support.errors import ScanCancelled
+from plantimager.timelapse.support.errors import PicturesUnreadable, ScanCancelled
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,8 +44,8 @@ class UnsettledAttempts:
         self._pause = FIRST_PAUSE
         self._look_at = float("-inf")
         """On the monotonic clock."""
-        self._no_answer: str | None = None
-        """Why the driver did not know when it was last asked; empty where it gave way."""
+        self._no_answer: CallOutcome | None = None
+        """The last answer, where the driver did not know."""
 
     def request_of(self, running: TimeLapse, slot: int) -> ScanRequest:
         """Return the request for the attempt at a slot, which begins."""
@@ -70,7 +70,8 @@ class UnsettledAttempts:
         It waits for the answer, since it must not be taken twice.
         """
         question = self._look_for(slot)
-        if question is None or self._probe.why_unseen(question.dataset_dir.parent) is not None:
+        is_asked = question is not None and self._probe.seen_at(question.dataset_dir.parent).is_in_sight
+        if question is None or not is_asked or self.is_unreadable(question):
             return False
         self._rig.recover(question)
         return True
@@ -78,14 +79,14 @@ class UnsettledAttempts:
     def must_ask_about(self, slot: int) -> bool:
         """Look at the datasets, and return whether a slot must not be attempted before the driver was asked.
 
-        Where the attempt was put into another directory than the next one, which is out of reach, the slot is rather
-        taken twice than not at all.
+        Where the attempt was put into another directory than the next one, which is out of reach, or the disk fails
+        under its pictures alone, the slot is rather taken twice than not at all.
         """
         question = self._look_for(slot)
-        if question is None:
+        if question is None or self.is_unreadable(question):
             return False
         place = question.dataset_dir.parent
-        return place == self._active.datasets or self._probe.why_unseen(place) is None
+        return place == self._active.datasets or self._probe.seen_at(place).is_in_sight
 
     def _look_for(self, slot: int) -> ScanRequest | None:
         """Look at the next datasets and at those of a slot's last attempt; return the question about that, if any."""
@@ -95,6 +96,13 @@ class UnsettledAttempts:
             return None
         self._probe.look(self._question_about(timelapse, slot).dataset_dir.parent)
         return self._question_about(timelapse, slot)  # its place may be known by now
+
+    def is_unreadable(self, question: ScanRequest) -> bool:
+        """Whether the last answer was that the disk fails under the pictures of this attempt."""
+        last = self._no_answer
+        if last is None or last.request is None or not isinstance(last.problem, PicturesUnreadable):
+            return False
+        return (last.request.scan_id, last.request.attempt) == (question.scan_id, question.attempt)
 
     def watch(self) -> float | None:
         """Ask about an earlier slot if the rig is free and the disk is there; return in how many seconds to look again.
@@ -116,10 +124,18 @@ class UnsettledAttempts:
             return wait
         self._probe.look(*places, anew=True)
         questions = [self._question_about(timelapse, slot) for slot in earlier]
-        question = next((each for each in questions if self._probe.why_unseen(each.dataset_dir.parent) is None), None)
-        if question is None:
+        question = next((each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_in_sight), None)
+        gone = [each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_gone]
+        moved = self._probe.find_moved(timelapse, gone)
+        for request in gone:
+            if request.index in moved:
+                self.settle(request, moved[request.index].result, moved[request.index].finished_at)
+        if moved:
+            self._clock.wake()
+        elif question is None:
             return self._look_later()
-        self._rig.recover(question)
+        else:
+            self._rig.recover(question)
         return None
 
     def _look_later(self) -> float:
@@ -167,8 +183,11 @@ class UnsettledAttempts:
             return "", ""
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
         self._probe.look()  # its place may be known by now
-        place = self._question_about(timelapse, timelapse.unsettled[0]).dataset_dir.parent
-        why, scan = self._probe.why_unseen(place), describe_unsettled(timelapse)
+        question = self._question_about(timelapse, timelapse.unsettled[0])
+        place, last = question.dataset_dir.parent, self._no_answer
+        why, scan = self._probe.seen_at(place).why, describe_unsettled(timelapse)
+        if why is None and last is not None and self.is_unreadable(question):
+            return f"{scan} can't be looked for: {last.problem}", "try again when they can be read, or are away"
         if why is None:
             return f"{scan} is looked for", "try again in a moment"
         if place != self._active.datasets:
@@ -180,8 +199,8 @@ class UnsettledAttempts:
     def take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
         """Record what the driver says of an attempt; where it did not know, it is asked again."""
         gave_way, before = isinstance(outcome.problem, ScanCancelled), self._no_answer
-        self._no_answer = ("" if gave_way else str(outcome.problem)) if outcome.is_no_answer else None
-        is_news = self._no_answer is None or self._no_answer != before
+        is_news = not outcome.is_no_answer or before is None or str(outcome.problem) != str(before.problem)
+        self._no_answer = outcome if outcome.is_no_answer else None
         if outcome.problem is not None and not gave_way and is_news:
             log_trouble(outcome)
         if outcome.is_no_answer:
@@ -192,13 +211,13 @@ class UnsettledAttempts:
 
     def settle(self, request: ScanRequest, result: ScanResult | None, finished_at: datetime | None) -> None:
         """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
-        is_within_reach = self._probe.is_within_reach(request.dataset_dir.parent)
+        if result is None and not self._probe.look_at(request.dataset_dir.parent).is_in_sight:
+            return
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_unsettled_attempt(timelapse, request):
             return
         if result is None:
-            if is_within_reach:
-                self._keeper.commit(timelapse.settle(request.index), now)
+            self._keeper.commit(timelapse.settle(request.index), now)
             return
         taken = timelapse.succeed_after_all(request.index, now, result.pictures, finished_at)
         is_found = timelapse.state is not TimeLapseState.CANCELLED
