@@ -43,7 +43,7 @@ from simulation import (
 from virtual_time import FROM_RTC, SYNCHRONISED, UNSYNCHRONISED
 
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.daemon import disk_look
 from plantimager.timelapse.daemon.driver_calls import MAX_START_DELAY
 from plantimager.timelapse.daemon.journal_events import ACTION_OF_END
 from plantimager.timelapse.domain.states import Reason, RecordStatus
@@ -485,7 +485,7 @@ def simulate(number_of_cases: int, number: int) -> Played:
         try:
             world = World(directory / "rig", history.config)
             world.configure()  # a request reads the file again: datasets stay where they are
-            with mock.patch.object(dataset_probe, "identify_file_system", world.identify_file_system):
+            with mock.patch.object(disk_look, "identify_file_system", world.identify_file_system):
                 play(world, history)
             ended_well(world)
             played.histories += 1

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from simulation import HOUR, MINUTE, SECOND, START, Behaviour, Boot, Bounded, Life, ScriptedDriver
 
 from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.daemon import disk_look
 from plantimager.timelapse.daemon.attempt_request import request_of
 from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
 from plantimager.timelapse.datasets.receipt import RECEIPT, make_receipt, receipt_text
@@ -360,7 +360,7 @@ def test_no_of_a_start_counts_only_from_a_directory_without_trouble(rig, disks, 
     world.live((HOUR + 10 * SECOND, Life.kill))
     disks.is_mounted = False
     with monkeypatch.context() as patch:
-        patch.setattr(dataset_probe, "write_refusal", lambda _: refusals[0] if refusals else None)
+        patch.setattr(disk_look, "write_refusal", lambda _: refusals[0] if refusals else None)
 
         def mend(_):
             refusals.clear()

@@ -9,7 +9,7 @@ import pytest
 from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, Life, ScriptedDriver
 
 from plantimager.timelapse.channel.control_request import Request
-from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.daemon import disk_look
 from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
@@ -26,7 +26,7 @@ def pulled(rig, monkeypatch):
 
     def make(**definition):
         world = rig()
-        monkeypatch.setattr(dataset_probe, "identify_file_system", world.identify_file_system)
+        monkeypatch.setattr(disk_look, "identify_file_system", world.identify_file_system)
         world.behaviour = lambda _: LANDS
         world.define(**{"every": HOUR, "n": 4, **definition})
         return world
@@ -303,7 +303,7 @@ def test_earlier_directory_that_can_be_read_alone_is_asked_about(rig, monkeypatc
     world.define(every=HOUR, n=2)
     world.live((HOUR + 10 * SECOND, Life.kill))
     read_only = {first: "Read-only file system"}
-    monkeypatch.setattr(dataset_probe, "write_refusal", read_only.get)
+    monkeypatch.setattr(disk_look, "write_refusal", read_only.get)
     world.configure(datasets=tmp_path / "second")
     world.datasets.add("tl_0")
     world.live(off=5 * MINUTE)

@@ -98,10 +98,8 @@ class CallSupervisor:
         stopping = self._lifecycle.phase.is_stopping
         if monitor.manual is not None and self._hold.must_end(self._keeper.timelapse, stopping=stopping):
             return True
-        return stopping or (monitor.request is not None and not self._is_current(monitor.request))
-
-    def _is_current(self, request: ScanRequest) -> bool:
-        return is_running_attempt(self._keeper.timelapse, request)
+        request = monitor.request
+        return stopping or (request is not None and not is_running_attempt(self._keeper.timelapse, request))
 
     def _cancel(self, monitor: CallMonitor, verdict: ScanFailed) -> None:
         monitor.cancel()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.attempt_request import request_of
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout
 from plantimager.timelapse.daemon.driver_calls import (
     CallMonitor,
@@ -101,7 +100,7 @@ class Resume:
         is_running = before.state is TimeLapseState.RUNNING
         found = _Found(before, before)
         slots = [*([before.next_idx] if is_running else []), *before.unsettled]
-        requests = [self._request_of(before, slot) for slot in slots]
+        requests = [self._probe.question_about(before, slot) for slot in slots]
         directories = {request.dataset_dir.parent for request in requests}
         places = self._probe.examine_each(directories)
         gone = [request for request in requests if places[request.dataset_dir.parent].is_gone]
@@ -121,10 +120,6 @@ class Resume:
             elif is_running and request.index == before.next_idx:  # it is asked later
                 found = replace(found, settled=before.interrupt(None, self._describe_cut(), is_unsettled=True))
         return found
-
-    def _request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
-        place, owner = self._probe.unrecorded_place, self._active.owner
-        return request_of(timelapse, self._keeper.configuration, place, owner, slot=slot)
 
     def _describe_cut(self) -> str:
         return f"{self._previous.describe_cut(self._keeper.logbook)} while it was being taken"

@@ -57,11 +57,6 @@ class UnsettledAttempts:
         directory = str(self._active.datasets)
         return running.put_into(directory if directory.isprintable() else None)
 
-    def _question_about(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
-        """Return the request for `recover`: nothing is observed for it, which would be hours after the attempt."""
-        place = self._probe.unrecorded_place
-        return request_of(timelapse, self._keeper.configuration, place, self._active.owner, slot=slot)
-
     # --- when it is asked -----------------------------------------------------------------------------
 
     def ask_about(self, slot: int) -> bool:
@@ -94,8 +89,8 @@ class UnsettledAttempts:
         if timelapse is None or slot not in timelapse.unsettled:
             self._probe.look()
             return None
-        self._probe.look(self._question_about(timelapse, slot).dataset_dir.parent)
-        return self._question_about(timelapse, slot)  # its place may be known by now
+        self._probe.look(self._probe.question_about(timelapse, slot).dataset_dir.parent)
+        return self._probe.question_about(timelapse, slot)  # its place may be known by now
 
     def is_unreadable(self, question: ScanRequest) -> bool:
         """Whether the last answer was that the disk fails under the pictures of this attempt."""
@@ -118,12 +113,12 @@ class UnsettledAttempts:
         if not earlier or not self._is_free(timelapse):
             return None
         wait = self._look_at - self._clock.monotonic()
-        places = {self._question_about(timelapse, slot).dataset_dir.parent for slot in earlier}
+        places = {self._probe.question_about(timelapse, slot).dataset_dir.parent for slot in earlier}
         is_away = self._probe.trouble is not None or not timelapse.state.is_active  # as of the look at the last slot
         if wait > 0 and (is_away or self._no_answer is not None or places != {self._active.datasets}):
             return wait
         self._probe.look(*places, anew=True)
-        questions = [self._question_about(timelapse, slot) for slot in earlier]
+        questions = [self._probe.question_about(timelapse, slot) for slot in earlier]
         question = next((each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_in_sight), None)
         gone = [each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_gone]
         moved = self._probe.find_moved(timelapse, gone)
@@ -183,7 +178,7 @@ class UnsettledAttempts:
             return "", ""
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
         self._probe.look()  # its place may be known by now
-        question = self._question_about(timelapse, timelapse.unsettled[0])
+        question = self._probe.question_about(timelapse, timelapse.unsettled[0])
         place, last = question.dataset_dir.parent, self._no_answer
         why, scan = self._probe.seen_at(place).why, describe_unsettled(timelapse)
         if why is None and last is not None and self.is_unreadable(question):

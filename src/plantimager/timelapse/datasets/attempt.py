@@ -27,8 +27,7 @@ import contextlib
 import errno
 import os
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -47,9 +46,7 @@ from plantimager.timelapse.datasets.receipt import (
     RECEIPT,
     boot_id,
     digest_of_all,
-    load_receipt,
     make_receipt,
-    other_owner,
     read_receipt,
     receipt_text,
     result_from_receipt,
@@ -58,11 +55,12 @@ from plantimager.timelapse.datasets.syncing import GROUP_FILE, digest_tree, forg
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import PicturesUnreadable, ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.file_system import describe_disk_error, is_out_of_reach, is_there
+from plantimager.timelapse.support.file_system import describe_disk_error, is_out_of_reach
 from plantimager.timelapse.support.progress import current_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from plantimager.timelapse.scan.request import ScanRequest, ScanResult
     from plantimager.timelapse.support.progress import Report
@@ -204,28 +202,6 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
                 cure = f"where that lasts, move {directory} away: its scan counts as not there then"
                 raise PicturesUnreadable(f"{_describe(problem, request)}; {cure}") from problem
     return None
-
-
-def find_moved(request: ScanRequest, boot: str | None) -> ScanResult | None:
-    """Return the result of an attempt whose dataset was moved to ``dataset_dir``, None where that isn't certain.
-
-    Its receipt names timelapse, slot and attempt. Where the owner isn't this rig, it is this rig before its store was
-    moved: of the same name, with a store that isn't there any more, and in ``boot``, when the attempt began.
-    """
-    directory, owner = request.dataset_dir, request.owner
-    try:
-        receipt = load_receipt(directory)
-        other = other_owner(receipt, owner)
-        attempt = (receipt["timelapse_id"], receipt["index"], receipt["attempt"])
-        is_named = attempt == (request.timelapse_id, request.index, request.attempt)
-        is_whole = datetime.fromisoformat(receipt["scheduled_at"]) == request.scheduled_at
-        is_whole &= is_named and has_all_bytes(directory, receipt)
-        if other is not None and owner is not None:
-            is_whole &= boot is not None and receipt.get("boot") == boot and other.rig == owner.rig
-            is_whole &= other.store == owner.store or not is_there(Path(other.store))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return result_from_receipt(receipt) if is_whole else None
 
 
 class _NotWhole(OSError):
