@@ -269,6 +269,27 @@ def test_slot_whose_pictures_can_not_be_read_is_no_failed_one_while_that_is_not_
     assert len([call for call, _ in world.calls() if call == "recover"]) < 30
 
 
+@pytest.mark.parametrize("problem", [AWAY, UNREADABLE])
+def test_attempts_that_can_not_be_read_keep_no_other_one_from_its_answer(rig, monkeypatch, problem):
+    """Each is asked about in its turn."""
+    world, recover = rig(), ScriptedDriver.recover
+
+    def ask(driver, request):
+        if request.index < 3:
+            raise problem
+        return recover(driver, request)
+
+    monkeypatch.setattr(ScriptedDriver, "recover", ask)
+    world.define(every=HOUR, n=6)
+    for slot in range(4):
+        world.live((HOUR - bool(slot) * 5 * MINUTE + 10 * SECOND, Life.kill), off=bool(slot) * 5 * MINUTE)
+    world.datasets |= {f"tl_{slot}" for slot in range(4)}
+    world.unreadable = iter([problem])  # as the disk was not there yet
+    world.live((50 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert world.stored().unsettled == [0, 1, 2]
+    assert world.statuses()[:4] == ["interrupted"] * 3 + ["succeeded"]
+
+
 def test_directory_that_is_gone_for_good_keeps_no_timelapse_from_beginning(rig, tmp_path):
     """A person is told the cure, which is to make it: then the driver finds nothing in it."""
     world, answers, first = rig(), [], tmp_path / "first"

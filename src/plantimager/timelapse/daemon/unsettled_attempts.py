@@ -7,6 +7,7 @@ whatever the rig is needed for.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -118,7 +119,7 @@ class UnsettledAttempts:
         if wait > 0 and (is_away or self._no_answer is not None or places != {self._active.datasets}):
             return wait
         self._probe.look(*places, anew=True)
-        questions = [self._probe.question_about(timelapse, slot) for slot in earlier]
+        questions = [self._probe.question_about(timelapse, slot) for slot in self._in_turn(earlier)]
         question = next((each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_in_sight), None)
         gone = [each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_gone]
         moved = self._probe.find_moved(timelapse, gone)
@@ -132,6 +133,14 @@ class UnsettledAttempts:
         else:
             self._rig.recover(question)
         return None
+
+    def _in_turn(self, slots: list[int]) -> list[int]:
+        """Return slots in the order in which to ask: one that had no answer doesn't keep the others from theirs."""
+        last = self._no_answer
+        if last is None or last.request is None or isinstance(last.problem, ScanCancelled):
+            return slots
+        behind = bisect_right(slots, last.request.index)
+        return slots[behind:] + slots[:behind]
 
     def _look_later(self) -> float:
         wait, self._pause = self._pause.total_seconds(), min(2 * self._pause, LONGEST_PAUSE)
