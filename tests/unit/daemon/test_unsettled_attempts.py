@@ -282,7 +282,7 @@ def test_attempts_that_can_not_be_read_keep_no_other_one_from_its_answer(rig, mo
     monkeypatch.setattr(ScriptedDriver, "recover", ask)
     world.define(every=HOUR, n=6)
     for slot in range(4):
-        world.live((HOUR - bool(slot) * 5 * MINUTE + 10 * SECOND, Life.kill), off=bool(slot) * 5 * MINUTE)
+        world.live((HOUR - 5 * MINUTE if slot else HOUR + 10 * SECOND, Life.kill), off=5 * MINUTE if slot else NONE)
     world.datasets |= {f"tl_{slot}" for slot in range(4)}
     world.unreadable = iter([problem])  # as the disk was not there yet
     world.live((50 * MINUTE, Life.kill), off=5 * MINUTE)
