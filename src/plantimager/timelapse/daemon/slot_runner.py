@@ -8,8 +8,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from plantimager.timelapse.daemon.attempt_request import is_running_attempt
 from plantimager.timelapse.daemon.driver_calls import MIN_DELAY
 from plantimager.timelapse.daemon.journal import Action, log_event
@@ -127,8 +125,7 @@ class SlotRunner:
         self, running: TimeLapse, now: datetime, circumstances: Circumstances, start_by: datetime | None = None
     ) -> None:
         """Save that an attempt runs, and have the driver make it."""
-        running = self._attempts.place(running)
-        request = replace(self._attempts.request_of(running, running.next_idx), start_by=start_by)
+        running, request = self._attempts.begin(running, start_by)
         self._keeper.commit(running, now, circumstances, act=partial(self._rig.scan, request))
 
     # --- what comes back ------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from bisect import bisect_right
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from plantimager.timelapse.daemon.attempt_request import describe_unsettled, is_unsettled_attempt, request_of
 from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
 from plantimager.timelapse.daemon.driver_calls import max_silence
@@ -48,15 +50,12 @@ class UnsettledAttempts:
         self._no_answer: CallOutcome | None = None
         """The last answer, where the driver did not know."""
 
-    def request_of(self, running: TimeLapse, slot: int) -> ScanRequest:
-        """Return the request for the attempt at a slot, which begins."""
+    def begin(self, running: TimeLapse, start_by: datetime | None) -> tuple[TimeLapse, ScanRequest]:
+        """Return the value with the directory that its attempt, which begins, is put into, and the request for it."""
         place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
-        return request_of(running, self._keeper.configuration, place, owner, observe, slot)
-
-    def place(self, running: TimeLapse) -> TimeLapse:
-        """Return the value with the directory that its attempt, which begins, puts its dataset into."""
-        directory = str(self._active.datasets)
-        return running.put_into(directory if directory.isprintable() else None)
+        running = running.put_into(str(place) if str(place).isprintable() else None)
+        request = request_of(running, self._keeper.configuration, place, owner, observe)
+        return running, replace(request, start_by=start_by)
 
     # --- when it is asked -----------------------------------------------------------------------------
 

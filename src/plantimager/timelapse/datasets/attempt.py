@@ -212,11 +212,6 @@ def _may_be_whole(directory: Path, receipt: dict[str, Any]) -> bool:
     """Whether the files of a sealed attempt have their size, and can be told from what a power cut has left of them.
 
     A receipt without digests was written before any sync: it is believed in the boot in which that was.
-
-    Raises
-    ------
-    OSError
-        The disk refuses them.
     """
     sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
     is_of_this_boot = receipt.get("boot") == boot_id() is not None
