@@ -512,6 +512,24 @@ def test_pictures_whose_digests_could_not_be_made_yet_may_be_whole(request_, mon
     assert find_finished(request_) == ScanResult(pictures=1)
 
 
+@pytest.mark.parametrize("failed", [1, 2])
+def test_disk_that_fails_while_attempts_are_listed_says_nothing(request_, monkeypatch, failed):
+    """At whichever look at their directory."""
+    seal(request_)
+    real, calls = os.listdir, itertools.count(1)
+
+    def refuse(path):
+        if next(calls) == failed:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "listdir", refuse)
+        with pytest.raises(ScannerNotReady, match="Input/output error"):
+            find_finished(request_)
+    assert find_finished(request_) == ScanResult(pictures=1)
+
+
 def test_unreadable_pictures_of_an_earlier_attempt_keep_no_other_one_from_being_made(request_, monkeypatch):
     """A driver looks for what is finished before it scans."""
     seal(request_)

@@ -184,12 +184,12 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
     try:
         receipt, attempts = read_receipt(request.dataset_dir, request), unfinished_attempts(request)
         receipts = {} if receipt is not None else {each: read_receipt(each, request) for each in attempts}
+        asked_about = unfinished_attempts(request, request.attempt)
         if receipt is not None:
             sync_directory(request.dataset_dir.parent)  # the process that gave it its name may have been killed before
             return result_from_receipt(receipt)
     except OSError as problem:
         raise ScannerNotReady(_describe(problem, request)) from problem
-    asked_about = unfinished_attempts(request, request.attempt)
     for directory, receipt in receipts.items():
         try:
             if receipt is not None and _may_be_whole(directory, receipt):
