@@ -43,14 +43,14 @@ from simulation import (
 from virtual_time import FROM_RTC, SYNCHRONISED, UNSYNCHRONISED
 
 from plantimager.timelapse.channel.live import LiveFile
-from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.daemon import disk_look
 from plantimager.timelapse.daemon.driver_calls import MAX_START_DELAY
 from plantimager.timelapse.daemon.journal_events import ACTION_OF_END
 from plantimager.timelapse.domain.states import Reason, RecordStatus
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings import definition
 from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
-from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
+from plantimager.timelapse.support.errors import PicturesUnreadable, ScanFailed, ScannerNotReady
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,8 +101,8 @@ class History:
     """How long calls other than scans take, until the faults stop."""
     saves: list[timedelta] = field(default_factory=list)
     """How long the saves take, one after the other; afterwards they take no time."""
-    unreadable: list[bool] = field(default_factory=list)
-    """Whether the disk fails under each `recover`; afterwards it doesn't."""
+    unreadable: list[ScannerNotReady | None] = field(default_factory=list)
+    """What each `recover` raises as the disk fails under it; afterwards it doesn't."""
     recover_silence: timedelta | None = None
     """How long the driver says that its `recover` is silent; it reports every second."""
     calm_after: timedelta = NONE
@@ -128,6 +128,8 @@ SCANS = st.one_of(
 )
 
 SAVES = st.sampled_from([timedelta(seconds=number) for number in (0, 0, 0.2, 0.9, 2, 5, 30)])
+
+UNREADABLE = st.sampled_from([None, ScannerNotReady("Input/output error"), PicturesUnreadable("Input/output error")])
 
 PREPARE_PROBLEMS = st.sampled_from([ScannerNotReady("no relay"), OSError(5, "relay"), SystemExit(3)])
 
@@ -155,7 +157,8 @@ EVENTS = st.one_of(
     st.tuples(st.just("pause"), st.none() | seconds(1, 50, 70, 600, 7200)),
     st.tuples(st.just("resume")),
     st.tuples(st.just("by hand"), seconds(1, 70, 500), st.sampled_from(["home", "snapshot", "try"])),
-    st.tuples(st.just("datasets"), seconds(0, 30, 7200)),
+    st.tuples(st.just("datasets"), st.sampled_from(["elsewhere", "there"]), seconds(0, 30, 7200)),
+    st.tuples(st.just("stalls"), st.sampled_from(["datasets", "elsewhere", "there"]), seconds(1, 30, 7200)),
     st.builds(
         Cut,
         how=st.sampled_from(["kill", "kill", "before save", "after save", "in a save that stalls", "stop", "stop"]),
@@ -216,14 +219,14 @@ def histories(draw):
     history.lengths[Bounded.RECOVER] *= draw(st.sampled_from([1, 1, 40]))  # of the start, and of the rig
     history.recover_silence = draw(st.sampled_from([None, 2 * SECOND, 10 * SECOND]))
     history.saves = draw(st.lists(SAVES, max_size=8))
-    history.unreadable = draw(st.lists(st.booleans(), max_size=4))
+    history.unreadable = draw(st.lists(UNREADABLE, max_size=4))
     history.calm_after = draw(seconds(0, 600, 7200))
     return without(history, draw(st.sets(st.sampled_from(KINDS))))
 
 
 KINDS = ("shift", "there and back", "suspend", "reload", "cancel", "policy", "disk fills", "disk stalls", "define")
-KINDS += ("amend", "pause", "resume", "by hand", "datasets", "pull", "cut", "scans", "hangs", "prepares", "lengths")
-KINDS += ("saves", "unreadable")
+KINDS += ("amend", "pause", "resume", "by hand", "datasets", "stalls", "pull", "cut", "scans", "hangs", "prepares")
+KINDS += ("lengths", "saves", "unreadable")
 
 
 def kind_of(happening: Any) -> str:
@@ -315,8 +318,10 @@ def _happening(event, ahead, cuts):
             case ("by hand", duration, action):
                 life.world.slow[Call.MANUAL] = duration
                 life.ask(action)
-            case ("datasets", duration):
-                life.move_datasets("elsewhere", duration)
+            case ("datasets", name, duration):
+                life.move_datasets(name, duration)
+            case ("stalls", name, duration):
+                life.stall_datasets(name, duration)
             case Cut(how) as cut:
                 cuts.append(cut)
                 {
@@ -480,7 +485,7 @@ def simulate(number_of_cases: int, number: int) -> Played:
         try:
             world = World(directory / "rig", history.config)
             world.configure()  # a request reads the file again: datasets stay where they are
-            with mock.patch.object(dataset_probe, "identify_file_system", world.identify_file_system):
+            with mock.patch.object(disk_look, "identify_file_system", world.identify_file_system):
                 play(world, history)
             ended_well(world)
             played.histories += 1

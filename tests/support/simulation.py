@@ -58,7 +58,13 @@ from plantimager.timelapse.settings.config import ClockPolicy, Config, Missed
 from plantimager.timelapse.settings.places import Places
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support.clock import EPOCH
-from plantimager.timelapse.support.errors import DriverStalled, ScanCancelled, ScanFailed, ScannerNotReady
+from plantimager.timelapse.support.errors import (
+    DriverStalled,
+    PicturesUnreadable,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
 from plantimager.timelapse.support.progress import current_report
 from plantimager.timelapse.systemd.notifier import Notifier
 
@@ -115,6 +121,9 @@ MAY_LAND = (is_running_attempt, is_unsettled_attempt)
 
 LOST = "lost"
 """Instead of the action of a line that a power cut took along."""
+
+LONGEST_TURN = 30 * SECOND
+"""Of the loop: half of WatchdogSec= of the unit, for which systemd waits after a sign of life."""
 
 SPINNING = 100
 """So many waits in a row at one instant mean that the loop spins."""
@@ -237,6 +246,18 @@ class Line:
         return PROMISE in self.sentence or re.search(r"asked again until [0-9]", self.sentence) is not None
 
 
+@dataclass
+class Looks:
+    """What came of the daemon's looks at directories of datasets, and of its questions about what is in them."""
+
+    names: list[str] = field(default_factory=list)
+    """Those of the directories, one for each look."""
+    unanswered: set[Path] = field(default_factory=set)
+    """The directories of whose last look nothing was heard in time."""
+    unread: set[tuple[str, int]] = field(default_factory=set)
+    """Timelapse and slot of what the driver could not read when it was asked: that may be taken anew."""
+
+
 class World:
     """One rig with its directory, through all the runs of its daemon."""
 
@@ -246,8 +267,8 @@ class World:
     """Directories of datasets whose disk doesn't answer, while others do."""
     loses_lines = False
     """Whether a power cut takes along what journald was given in the minutes before it."""
-    unreadable: Iterator[bool] = iter(())
-    """Whether the disk fails under each `recover`, which then doesn't know; afterwards it doesn't."""
+    unreadable: Iterator[ScannerNotReady | None] = iter(())
+    """What each `recover` raises that doesn't know, as the disk fails under it; afterwards it doesn't."""
     was_set = False
     """Whether the wall clock was ever set, or wrong at a boot."""
     lost_lines = False
@@ -267,7 +288,7 @@ class World:
         self.config = replace(config or Config(), datasets=self.disk)
         self.suspends: dict[datetime, timedelta] = {}
         """How long the machine slept, by the true time at which it fell asleep."""
-        self.truth, self.wrong_by = now, NONE
+        self.truth, self.wrong_by, self.looks = now, NONE, Looks()
         self.evidence, self.since_boot, self.boots = SYNCHRONISED, HOUR, 1
         self.ntp_at: datetime | None = None
         """When, by true time, the network will set the clock right."""
@@ -498,6 +519,8 @@ class Life:
         """What takes the progress of the driver's `recover`."""
         self.has_hung = False
         """Whether a call was made that never ends."""
+        self.longest_turn = self.longest_start = NONE
+        """How long the loop was held at most, while the schedule was kept, and in the turn of the start."""
         self.turn_at = world.truth
         """When, by true time, the loop last woke up."""
         self.looked_at: datetime | None = None
@@ -551,6 +574,8 @@ class Life:
                 stack.enter_context(mock.patch.object(module, "call_with_timeout", call))
             stack.enter_context(mock.patch.object(driver_calls, "last_change", self.world.last_change))
             stack.enter_context(mock.patch.object(change_intake, "call_on_thread", self._call_on_thread))
+            stack.enter_context(mock.patch.object(dataset_probe, "call_on_thread", self._begin_look))
+            stack.enter_context(mock.patch.object(dataset_probe, "wait", self._wait_for_looks))
             yield
 
     def wait_in_turn(self, duration: timedelta) -> None:
@@ -561,16 +586,14 @@ class Life:
 
     def _call_with_timeout(self, what, limit, who, call, is_alive=lambda: False):
         """Do what `bounded_call.call_with_timeout` does."""
-        clock, hangs = self.clock, what in self.world.hangs or is_look_at(self.world.stalled, call)
+        clock, hangs = self.clock, what in self.world.hangs
         if self.is_beside:
             if hangs:
                 raise DriverStalled(who, limit, abandoned=True)
             return call()
         self.has_hung |= hangs
         if what is Bounded.LOOK:
-            if self.world.landing is not None and not self.may_use_disk(None):
-                self.world.landing()
-            self.looked_at, self.world.landing = self.true_now, None
+            self._look_begins()
         result, began = call(), clock.elapsed
         ends, last_sign = began + (limit * 100 if hangs else self.world.slow.get(what, NONE)), began
         while (left := ends - clock.elapsed) > NONE:
@@ -583,6 +606,33 @@ class Life:
                 self.report("putting a file on disk")
             last_sign = clock.elapsed if is_alive() else last_sign
         return result
+
+    def _look_begins(self) -> None:
+        if self.world.landing is not None and not self.may_use_disk(None):
+            self.world.landing()
+        self.looked_at, self.world.landing = self.true_now, None
+
+    def _begin_look(self, call, _name="side"):
+        """Do what `side_call.call_on_thread` does, for a look at one of some directories of datasets."""
+        place = call.args[0]
+        self.world.looks.names.append(place.name)
+        if place == self.world.disk:
+            self._look_begins()
+        if Bounded.LOOK in self.world.hangs or place in self.world.stalled:
+            return HeldLook(self, place, call)
+        return TimedLook(self, place, call, self.world.slow.get(Bounded.LOOK, NONE))
+
+    def _wait_for_looks(self, looks, limit) -> None:
+        """Do what `concurrent.futures.wait` does."""
+        limit, began = timedelta(seconds=limit), self.clock.elapsed
+        ends = [look.over_at for look in looks]
+        over_at = max([began, *(began + limit if end is None else min(end, began + limit) for end in ends)])
+        if over_at > began:
+            self.wait_in_turn(over_at - began)
+        for look in looks:
+            (self.world.looks.unanswered.discard if look.done() else self.world.looks.unanswered.add)(look.place)
+            if look.place == self.world.disk:
+                self.looked_at = look.began if look.done() else None
 
     def _call_on_thread(self, call, _name="side"):
         """Do what `side_call.call_on_thread` does, for a check of a definition: the loop goes on meanwhile."""
@@ -643,6 +693,12 @@ class Life:
         world.config.datasets.mkdir(exist_ok=True)
         self.reload()
         self.clock.at(duration, self.move_datasets_back)
+
+    def stall_datasets(self, name: str, duration: timedelta) -> None:
+        """Have the disk of one directory of datasets not answer for so long."""
+        place = {self.world.directory / name}
+        self.world.stalled |= place
+        self.clock.at(duration, lambda: setattr(self.world, "stalled", self.world.stalled - place))
 
     def move_datasets_back(self) -> None:
         """Have it name the first directory again."""
@@ -728,7 +784,7 @@ class Life:
         world.slow = {Call.PREPARE: SECOND / 5}  # else a slot without warm-up and grace is late when its rig is ready
         world.slow |= lasting
         world.prepares, world.saves, world.unreadable = iter(()), iter(()), iter(())
-        world.plugged_at, world.pulled_at = world.truth, None
+        world.plugged_at, world.pulled_at, world.stalled = world.truth, None, frozenset()
         self.move_datasets_back()
         if self.is_asked_to_pause or self.pause[1] is not None:
             self._insist_on_resume()  # also where the daemon has yet to read the store, or that it is to pause
@@ -831,9 +887,11 @@ class Life:
         if self.looked_at is not None and request.dataset_dir.parent == world.disk:  # no answer says nothing of it
             assert self.may_use_disk(self.turn_at), f"slot {slot} is taken under the mount point of its disk"
         elsewhere = world.put_into.get(request.scan_id, set()) - {request.dataset_dir.parent}
-        if elsewhere and world.pulled_at is not None:
+        is_away = elsewhere and (world.pulled_at is not None or elsewhere & world.looks.unanswered)
+        is_unread = (request.timelapse_id, slot) in world.looks.unread
+        if is_away or is_unread:
             world.taken_anew.add((request.timelapse_id, slot))
-        is_whole = world.is_whole_in(request) or (elsewhere and world.pulled_at is None)
+        is_whole = not is_unread and (world.is_whole_in(request) or (elsewhere and not is_away))
         assert not is_whole or world.forgetful, f"slot {slot} is taken a second time"
         late = now - timelapse.schedule_times[slot]
         began = timelapse.records[slot].started_at  # it is judged, and then saved before the scan, or its save gives up
@@ -1036,6 +1094,8 @@ class WatchedClock(VirtualClock):
         )
         self._life = life
         self._spins, self._slept_at = 0, None
+        self._woke_at, self._is_kept = self._awake, False
+        """When the loop woke up last, and whether systemd waits for it: not during a start."""
 
     @property
     def is_woken(self) -> bool:
@@ -1047,9 +1107,16 @@ class WatchedClock(VirtualClock):
         self._slept_at = at
         assert self._spins < SPINNING, "the loop spins"
         self._life.go_on_if_alive()
-        self._life.falls_asleep(until, timeout)
+        life, took = self._life, self._awake - self._woke_at
+        if self._is_kept:
+            assert took <= LONGEST_TURN, "the loop was held too long"
+            life.longest_turn = max(life.longest_turn, took)
+        elif life.standing:
+            life.longest_start = took
+        life.falls_asleep(until, timeout)
         woken = super().wait(until, timeout)
         self._life.turn_at = self._life.true_now
+        self._woke_at, self._is_kept = self._awake, self._life.standing
         return woken
 
 
@@ -1184,8 +1251,11 @@ class ScriptedDriver(ScannerDriver, ManualControl):
     def recover(self, request):
         life = self.world.lives[-1]
         life.report = current_report()
-        if next(self.world.unreadable, False):
-            raise ScannerNotReady("Input/output error")
+        problem = next(self.world.unreadable, None)
+        if isinstance(problem, PicturesUnreadable):
+            self.world.looks.unread.add((request.timelapse_id, request.index))
+        if problem is not None:
+            raise problem
         is_on_disk = request.dataset_dir.parent == self.world.disk
         life.is_asked_blindly |= is_on_disk and not life.may_use_disk(life.looked_at)
         is_there = self.world.is_whole_in(request) and not (is_on_disk and self.world.pulled_at is not None)
@@ -1374,9 +1444,31 @@ class Notices(Notifier):
         return "READY=1" in self.sent
 
 
-def is_look_at(places: frozenset[Path], call: Callable[[], object]) -> bool:
-    """Whether a call looks at one of these directories of datasets."""
-    return bool(places) and isinstance(call, partial) and call.args[:1] in [(place,) for place in places]
+class TimedLook:
+    """A look at a directory of datasets that takes its time."""
+
+    def __init__(self, life: Life, place: Path, look: Callable[[], object], takes: timedelta) -> None:
+        self.place, self.began = place, life.true_now
+        self._clock, self.over_at, self._found = life.clock, life.clock.elapsed + takes, look()
+
+    def done(self) -> bool:
+        return self._clock.elapsed >= self.over_at
+
+    def result(self) -> object:
+        return self._found
+
+
+class HeldLook:
+    """A look at one whose disk doesn't answer; it is back when that does."""
+
+    over_at = None
+
+    def __init__(self, life: Life, place: Path, look: Callable[[], object]) -> None:
+        self.place, self.began = place, life.true_now
+        self._world, self.result = life.world, look
+
+    def done(self) -> bool:
+        return Bounded.LOOK not in self._world.hangs and self.place not in self._world.stalled
 
 
 def fill_disk(*, full: bool) -> None:

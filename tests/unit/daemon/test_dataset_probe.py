@@ -7,9 +7,10 @@ from msgspec.structs import replace
 from simulation import HOUR, MINUTE, SECOND, START, Behaviour, Boot, Bounded, Life, ScriptedDriver
 
 from plantimager.timelapse.channel.live import read_live
-from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.daemon import disk_look
 from plantimager.timelapse.daemon.attempt_request import request_of
 from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
+from plantimager.timelapse.datasets.receipt import RECEIPT, make_receipt, receipt_text
 from plantimager.timelapse.domain.states import Reason
 from plantimager.timelapse.domain.timelapse import TimeLapse
 from plantimager.timelapse.drivers.base import Call
@@ -364,7 +365,7 @@ def test_no_of_a_start_counts_only_from_a_directory_without_trouble(rig, disks, 
     world.live((HOUR + 10 * SECOND, Life.kill))
     disks.is_mounted = False
     with monkeypatch.context() as patch:
-        patch.setattr(dataset_probe, "write_refusal", lambda _: refusals[0] if refusals else None)
+        patch.setattr(disk_look, "write_refusal", lambda _: refusals[0] if refusals else None)
 
         def mend(_):
             refusals.clear()
@@ -752,16 +753,92 @@ def test_directory_that_is_gone_is_no_answer_about_its_attempts(rig, monkeypatch
     assert (asked, world.statuses()) == ([first], ["succeeded"] * 3)
 
 
+OLD_STORE = "moved/data/store.json"
+
+
+def moved_dataset(world, directory, **changes):
+    """Make a whole dataset of the first attempt at the first slot, with a receipt that differs by ``changes``."""
+    request = request_of(world.stored(), {}, directory, world.places.owner, slot=0)
+    path = directory / request.scan_id
+    path.mkdir()
+    (path / "0.jpg").write_text("a picture")
+    owner = replace(world.places.owner, **changes.pop("owner", {}))
+    receipt = make_receipt(replace(request, owner=owner), ScanResult(pictures=1), 9)
+    (path / RECEIPT).write_bytes(receipt_text({**receipt, "boot": "boot-1", **changes}))
+
+
+MOVED = [
+    pytest.param({}, True, id="the datasets alone"),
+    pytest.param({"owner": {"store": OLD_STORE}}, True, id="with the store"),
+    pytest.param({"owner": {"machine": "another"}}, True, id="to another machine"),
+    pytest.param({"owner": {"store": OLD_STORE}, "boot": "boot-7"}, False, id="of another rig, whose store is gone"),
+    pytest.param({"owner": {"store": OLD_STORE}, "boot": None}, False, id="of nobody knows which boot"),
+    pytest.param({"owner": {"store": "/etc/passwd"}}, False, id="of another rig"),
+    pytest.param({"owner": {"store": OLD_STORE, "rig": "b"}}, False, id="of a rig with a name"),
+    pytest.param({"attempt": 2}, False, id="of another attempt"),
+    pytest.param({"index": 1}, False, id="of another slot"),
+    pytest.param({"timelapse_id": "other"}, False, id="of another timelapse"),
+    pytest.param({"scheduled_at": (START + MINUTE).isoformat()}, False, id="of another time"),
+    pytest.param({"scheduled_at": "noon"}, False, id="damaged"),
+    pytest.param({"bytes": 10}, False, id="not whole"),
+]
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize(("changes", "is_found"), MOVED)
+def test_attempt_whose_dataset_was_moved_with_its_directory_is_found(rig, tmp_path, changes, is_found, is_running):
+    """Where its receipt says for certain that it is that; at the start, and where it is moved after that."""
+    world, first, second = rig(), tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    changes = {key: {**value} if isinstance(value, dict) else value for key, value in changes.items()}
+    if changes.get("owner", {}).get("store") == OLD_STORE:
+        changes["owner"]["store"] = str(tmp_path / OLD_STORE)
+    world.configure(datasets=first)
+    world.define(every=HOUR, n=3, grace=20 * MINUTE)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    first.rmdir()
+    world.configure(datasets=second)
+    if not is_running:
+        world.live((5 * MINUTE, Life.kill), off=22 * MINUTE)
+        assert world.stored().unsettled == [0]
+    moved_dataset(world, second, **changes)
+    world.datasets |= {"tl_0"} if is_found else set()
+    world.live((20 * MINUTE, Life.kill), off=5 * MINUTE)
+    if is_found:
+        assert (world.scans(), world.statuses()) == ([(0, 1)], ["succeeded"])
+        assert (world.stored().records[0].pictures, world.stored().unsettled) == (1, [])
+    else:
+        assert world.scans() == [(0, 1), (0, 2)] if is_running else [(0, 1)]
+        assert is_running or world.stored().unsettled == [0]
+
+
+def test_attempt_is_found_when_its_dataset_is_moved_while_the_daemon_runs(rig, tmp_path):
+    """It is looked for as long as its directory is gone."""
+    world, first, second = rig(), tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    world.configure(datasets=first)
+    world.define(every=HOUR, n=2)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    first.rmdir()
+    world.configure(datasets=second)
+    world.datasets.add("tl_0")
+    world.live((10 * MINUTE, lambda _: moved_dataset(world, second)), off=5 * MINUTE)
+    assert (world.scans(), world.statuses()) == ([(0, 1), (1, 1)], ["succeeded"] * 2)
+    assert len(world.said("scan_recovered")) == 1
+
+
 def test_disk_that_does_not_answer_is_told_from_the_others_where_it_is_not_known_where_datasets_are(rig, monkeypatch):
     """The words are others."""
     probes, seen, look = [], [], DatasetProbe.look
 
-    def note(probe):
+    def note(probe, *places, **how):
         probes.append(probe)
-        look(probe)
+        look(probe, *places, **how)
 
     def ask(life):
-        seen.append(probes[-1].is_stalled(life.world.places.datasets_in(life.world.disk)))
+        seen.append(probes[-1].look_at(life.world.places.datasets_in(life.world.disk)).is_stalled)
 
     monkeypatch.setattr(DatasetProbe, "look", note)
     late_answer(rig, monkeypatch, (30 * MINUTE, ask), (100 * MINUTE, ask))

@@ -8,6 +8,7 @@ from virtual_time import UNSYNCHRONISED
 
 from plantimager.timelapse.daemon import dataset_probe
 from plantimager.timelapse.daemon.call_supervisor import CANCEL_TIMEOUT
+from plantimager.timelapse.daemon.disk_look import Found
 from plantimager.timelapse.daemon.manual_hold import HOLD_TIME, MIN_TIME_BEFORE_SLOT
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
@@ -70,9 +71,8 @@ def test_trial_does_not_go_under_a_disk_that_is_not_mounted(rig, monkeypatch):
     world, anna = rig(), Person("try")
     world.define(every=HOUR, n=2)
 
-    monkeypatch.setattr(
-        dataset_probe, "_examine", lambda *_, **__: dataset_probe._Found("its disk isn't mounted", True)
-    )
+    found = Found("its disk isn't mounted", is_elsewhere=True)
+    monkeypatch.setattr(dataset_probe, "look_at_next", lambda *_, **__: found)
     world.live((5 * MINUTE, anna), (10 * MINUTE, Life.kill))
     answer = anna.answer
     assert (answer.accepted, "datasets can't be put there: its disk isn't mounted" in answer.message) == (False, True)

@@ -9,12 +9,14 @@ import pytest
 from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, Life, ScriptedDriver
 
 from plantimager.timelapse.channel.control_request import Request
-from plantimager.timelapse.daemon import dataset_probe
+from plantimager.timelapse.daemon import disk_look
+from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.definition import parse_definition
-from plantimager.timelapse.support.errors import DriverStalled
+from plantimager.timelapse.support.errors import PicturesUnreadable, ScannerNotReady
 
+AWAY, UNREADABLE = ScannerNotReady("Input/output error"), PicturesUnreadable("0.jpg: Input/output error; move it away")
 LANDS = Behaviour(takes=10 * SECOND, progress=None, lands=True)
 
 
@@ -24,7 +26,7 @@ def pulled(rig, monkeypatch):
 
     def make(**definition):
         world = rig()
-        monkeypatch.setattr(dataset_probe, "identify_file_system", world.identify_file_system)
+        monkeypatch.setattr(disk_look, "identify_file_system", world.identify_file_system)
         world.behaviour = lambda _: LANDS
         world.define(**{"every": HOUR, "n": 4, **definition})
         return world
@@ -202,7 +204,7 @@ def test_question_has_nothing_observed(pulled, monkeypatch):
 def test_disk_that_fails_again_under_the_question_says_nothing_and_is_asked_again(pulled, failures):
     """A driver that can't read the disk gives no answer, however often."""
     world = pulled(every=12 * HOUR, n=2)
-    world.unreadable = iter([True] * failures)
+    world.unreadable = iter([AWAY] * failures)
     world.live((HOUR + 5 * SECOND, pull(5 * MINUTE)))
     assert world.statuses() == ["succeeded"] * 2
     assert world.scans() == [(0, 1), (1, 1)]
@@ -214,7 +216,7 @@ def test_disk_that_fails_again_under_the_question_says_nothing_and_is_asked_agai
 def test_disk_that_fails_under_each_question_holds_up_no_later_slot(pulled, warmup):
     """The slot in question waits within its grace period, and stays open to the answer when it is over."""
     world = pulled(n=3, warmup=warmup, grace=10 * MINUTE)
-    world.unreadable = iter([True] * 40)
+    world.unreadable = iter([AWAY] * 40)
     world.live((HOUR + 5 * SECOND, Life.kill))
     world.datasets.add("tl_0")
     world.live((50 * MINUTE, lambda _: setattr(world, "unreadable", iter(()))), off=MINUTE)
@@ -223,6 +225,69 @@ def test_disk_that_fails_under_each_question_holds_up_no_later_slot(pulled, warm
     scan_times = [after - HOUR * (slot + 1) for slot, after in enumerate(world.scans_at())]
     assert scan_times == [NONE if warmup else SECOND] * 3
     assert 2 < len([call for call, at in world.calls() if call == "recover" and at < HOUR + 11 * MINUTE]) < 40
+
+
+@pytest.mark.parametrize("warmup", [NONE, 30 * SECOND])
+@pytest.mark.parametrize("failures", [2, 3, 500])
+def test_slot_whose_pictures_can_not_be_read_is_rather_taken_twice_than_not_at_all(pulled, warmup, failures):
+    """A bad block under them lasts, and the disk takes other pictures."""
+    world = pulled(n=3, warmup=warmup, grace=2 * MINUTE)
+    world.unreadable = iter([UNREADABLE] * failures)
+    world.live((HOUR + 5 * SECOND, Life.kill))
+    world.datasets.add("tl_0")
+    world.live(off=10 * SECOND)
+    assert (world.statuses(), world.stored().unsettled) == (["succeeded"] * 3, [])
+    assert world.scans() == [(0, 1), (0, 2), (1, 1), (2, 1)]
+    assert len(world.said("rig_trouble")) == 2  # the start says it, and the daemon
+
+
+def test_slot_whose_pictures_can_not_be_read_is_no_failed_one_while_that_is_not_known(pulled):
+    """It stays open to an answer, however late; no other slot waits, and a person is told what to do."""
+    world, answers = pulled(n=2), []
+    world.unreadable = iter([UNREADABLE] * 500)
+    world.live((HOUR + 5 * SECOND, Life.kill))
+    world.datasets.add("tl_0")
+    open_until = []
+
+    def start(life):
+        open_until.append((life.timelapse.unsettled, life.timelapse.records[0].status.value))
+        start_next(answers, life)
+
+    world.live(
+        (4 * HOUR, start),
+        (5 * HOUR, lambda _: setattr(world, "unreadable", iter(()))),
+        (6 * HOUR, Life.kill),
+        off=10 * MINUTE,
+    )
+    assert open_until == [([0], "interrupted")]
+    assert answers[0].message.endswith(
+        "next can't start yet: the scan of tl_0, which may be whole, can't be looked for: "
+        f"{UNREADABLE}; try again when they can be read, or are away"
+    )
+    assert (world.statuses(), world.scans()) == (["succeeded"] * 2, [(0, 1), (1, 1)])
+    assert world.scans_at()[1] == 2 * HOUR
+    assert len([call for call, _ in world.calls() if call == "recover"]) < 30
+
+
+@pytest.mark.parametrize("problem", [AWAY, UNREADABLE])
+def test_attempts_that_can_not_be_read_keep_no_other_one_from_its_answer(rig, monkeypatch, problem):
+    """Each is asked about in its turn."""
+    world, recover = rig(), ScriptedDriver.recover
+
+    def ask(driver, request):
+        if request.index < 3:
+            raise problem
+        return recover(driver, request)
+
+    monkeypatch.setattr(ScriptedDriver, "recover", ask)
+    world.define(every=HOUR, n=6)
+    for slot in range(4):
+        world.live((HOUR - 5 * MINUTE if slot else HOUR + 10 * SECOND, Life.kill), off=5 * MINUTE if slot else NONE)
+    world.datasets |= {f"tl_{slot}" for slot in range(4)}
+    world.unreadable = iter([problem])  # as the disk was not there yet
+    world.live((50 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert world.stored().unsettled == [0, 1, 2]
+    assert world.statuses()[:4] == ["interrupted"] * 3 + ["succeeded"]
 
 
 def test_directory_that_is_gone_for_good_keeps_no_timelapse_from_beginning(rig, tmp_path):
@@ -259,7 +324,7 @@ def test_earlier_directory_that_can_be_read_alone_is_asked_about(rig, monkeypatc
     world.define(every=HOUR, n=2)
     world.live((HOUR + 10 * SECOND, Life.kill))
     read_only = {first: "Read-only file system"}
-    monkeypatch.setattr(dataset_probe, "write_refusal", read_only.get)
+    monkeypatch.setattr(disk_look, "write_refusal", read_only.get)
     world.configure(datasets=tmp_path / "second")
     world.datasets.add("tl_0")
     world.live(off=5 * MINUTE)
@@ -267,52 +332,86 @@ def test_earlier_directory_that_can_be_read_alone_is_asked_about(rig, monkeypatc
 
 
 @pytest.fixture
-def stalled(rig, monkeypatch):
+def stalled(rig):
     """Return a function that makes a rig with a slot cut off in each of some directories, whose disks now stall."""
 
     def make(*names, **definition):
-        world, looks = rig(), []
-
-        def examine(place, *_, **__):
-            looks.append(place.name)
-            world.lives[-1].wait_in_turn(dataset_probe.PROBE_TIMEOUT)
-            raise DriverStalled("datasets", dataset_probe.PROBE_TIMEOUT, abandoned=True)
-
-        world.define(**{"every": HOUR, "n": 6, **definition})
+        world = rig()
+        every = definition.setdefault("every", HOUR)
+        world.define(**{"n": 30, **definition})
         for slot, name in enumerate(names):
             (world.directory / name).mkdir()
             world.configure(datasets=world.directory / name)
-            if not slot:
-                monkeypatch.setattr(dataset_probe, "_examine_earlier", examine)
-            off = 5 * MINUTE if slot else NONE
-            world.live((HOUR + 10 * SECOND - off - (10 * SECOND if slot else NONE), Life.kill), off=off)
+            off = min(5 * MINUTE, every / 2) if slot else NONE
+            world.live((every - off if slot else HOUR + 10 * SECOND, Life.kill), off=off)
+            world.stalled |= {world.directory / name}
         world.configure(datasets=world.directory / "last")
-        looks.clear()
-        return world, looks
+        world.looks.names.clear()
+        return world
 
     return make
 
 
 def test_slot_begins_when_the_stalled_disk_of_its_attempt_has_been_looked_at(stalled):
     """Not before that, by its record: it is judged by the time at which its scan is called."""
-    world, looks = stalled("first", grace=20 * MINUTE)
-    begun = []
+    world, begun = stalled("first", grace=20 * MINUTE), []
     world.behaviour = lambda request: begun.append((request.started_at, world.lives[-1].clock.now())) or Behaviour()
     world.live((3 * MINUTE, Life.kill), off=MINUTE)
-    assert looks
+    assert "first" in world.looks.names
     assert begun == [(at, at) for _, at in begun]
     assert world.scans() == [(0, 1), (0, 2)]
 
 
-def test_stalled_disk_of_the_next_datasets_is_looked_at_once_in_a_turn(stalled, monkeypatch):
+def test_stalled_disk_of_the_next_datasets_is_looked_at_once_in_a_turn(stalled):
     """However many directories of earlier attempts there are: systemd waits a minute for the loop."""
-    world, looks = stalled("first", "second", "third")
-    real = dataset_probe._examine
-
-    def examine(place, *more, **options):
-        looks.append(place.name)
-        return real(place, *more, **options)
-
-    monkeypatch.setattr(dataset_probe, "_examine", examine)
+    world = stalled("first", "second", "third")
     world.live((30 * MINUTE, Life.kill), off=5 * MINUTE)
-    assert looks[-8:] == ["last", "first", "second", "third"] * 2
+    looks = world.looks.names[-8:]
+    assert [sorted(looks[:4]), sorted(looks[4:])] == [["first", "last", "second", "third"]] * 2
+
+
+def test_no_number_of_stalled_disks_holds_the_loop_longer_than_one(stalled):
+    """Neither a turn, nor a start: all are looked at side by side, as in other turns before each slot."""
+    names = [f"disk{number}" for number in range(20)]
+    world, ready = stalled(*names), []
+    ready_at = len(world.lives)
+    world.live((30 * MINUTE, lambda life: ready.append(life.notices.is_ready)), (2 * HOUR, Life.kill), off=5 * MINUTE)
+    life = world.lives[ready_at]
+    assert ready == [True]
+    assert (life.longest_turn, life.longest_start) <= (PROBE_TIMEOUT, PROBE_TIMEOUT)
+    assert set(names) <= {*world.looks.names}
+
+
+def answers(world):
+    """Return a happening with which all disks answer again."""
+    return lambda _: setattr(world, "stalled", frozenset())
+
+
+def test_stalled_disks_are_asked_about_when_they_answer(stalled):
+    """One after the other, as soon as they are looked at again."""
+    world = stalled("first", "second", "third")
+    world.datasets |= {"tl_0", "tl_1", "tl_2"}
+    world.live((20 * MINUTE, answers(world)), (50 * MINUTE, Life.kill), off=5 * MINUTE)
+    assert world.statuses()[:3] == ["succeeded"] * 3
+
+
+@pytest.mark.parametrize("grace", [SECOND, 2 * SECOND, 3 * SECOND, 4 * SECOND])
+@pytest.mark.parametrize("warmup", [NONE, SECOND, 30 * SECOND])
+@pytest.mark.parametrize("silence", [None, 2 * SECOND])
+def test_stalled_disk_of_an_earlier_attempt_costs_no_slot_however_short_its_grace(stalled, grace, warmup, silence):
+    """Neither that of an earlier slot, nor that of the slot itself, in which the daemon was restarted."""
+    world = stalled("first", "second", grace=grace, warmup=warmup, every=MINUTE)
+    world.recover_silence, world.slow = silence, {Call.PREPARE: SECOND / 5}
+    world.live((20 * MINUTE, Life.kill), off=50 * SECOND)
+    late = [record for record in world.stored().records.values() if record.status == "skipped"]
+    assert [record.slot for record in late] == []
+
+
+def test_disk_that_stalls_while_the_slot_of_its_attempt_waits_is_looked_at_for_half_of_the_grace_that_is_left(stalled):
+    """Then the slot is rather taken twice than not at all."""
+    world = stalled("first", grace=15 * SECOND)
+    first, world.stalled = world.stalled, frozenset()
+    world.slow, world.unreadable = {Call.PREPARE: SECOND / 5}, iter([AWAY] * 2)
+    world.live((SECOND, lambda _: setattr(world, "stalled", first)), (MINUTE, Life.kill))
+    assert (world.statuses(), world.scans()) == (["succeeded"], [(0, 1), (0, 2)])
+    assert HOUR + 13 * SECOND < world.scans_at()[-1] < HOUR + 15 * SECOND

@@ -25,7 +25,7 @@ from plantimager.timelapse.datasets.receipt import FILES, RECEIPT, load_receipt,
 from plantimager.timelapse.datasets.syncing import make_group_directory, open_to_group
 from plantimager.timelapse.drivers.testing import make_request
 from plantimager.timelapse.scan.request import Observed, Owner, ScanResult
-from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
+from plantimager.timelapse.support.errors import PicturesUnreadable, ScanFailed, ScannerNotReady
 
 
 @pytest.fixture
@@ -446,6 +446,110 @@ def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_pat
         assert find_finished(request_) is None
     assert find_finished(request_) == ScanResult(pictures=1)
     assert (request_.dataset_dir / "0.jpg").exists()
+
+
+def seal(request, name="0.jpg"):
+    """Make an attempt whose process is killed when its pictures are taken."""
+    with begin_attempt(request) as attempt:
+        (attempt.directory / name).write_text("a picture")
+        attempt.seal(ScanResult(pictures=1))
+    return attempt.directory
+
+
+def failing_disk(monkeypatch, call, number, name):
+    """Have a call fail that is made for a file of this name."""
+    real = getattr(os, call)
+
+    def refuse(target, *more, **named):
+        path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else os.fspath(target)  # noqa: PTH115
+        if path.endswith(name):
+            raise OSError(number, os.strerror(number), path)
+        return real(target, *more, **named)
+
+    monkeypatch.setattr(os, call, refuse)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EROFS, errno.ETIMEDOUT])
+@pytest.mark.parametrize("call", ["open", "read", "fsync", "chmod", "stat", "rename"])
+def test_disk_that_fails_under_the_pictures_does_not_say_that_they_are_not_whole(
+    request_, tmp_path, monkeypatch, call, number
+):
+    """Their digests were on it. Whoever asks when it doesn't fail any more is told what it has, and nothing before."""
+    take(request_, "0.jpg")
+    request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
+    at = ".col0_0.attempt-1" if call == "rename" else "0.jpg"
+    for _ in range(3):
+        with monkeypatch.context() as disk:
+            failing_disk(disk, call, number, at)
+            with pytest.raises(PicturesUnreadable, match=f"{os.strerror(number)}.*; where that lasts, move .*-1 away"):
+                find_finished(request_)
+        assert not request_.dataset_dir.exists()
+    assert find_finished(request_) == ScanResult(pictures=1)
+    assert find_differences(request_.dataset_dir) == []
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENODEV])
+def test_pictures_that_the_disk_refuses_before_anybody_knew_their_digests_are_never_taken(
+    request_, monkeypatch, number
+):
+    """The kernel reports that once; memory may have given them up before, and the digests be those of what is left."""
+    directory = seal(request_)
+    with monkeypatch.context() as disk:
+        failing_disk(disk, "fsync", number, "0.jpg")
+        assert find_finished(request_) is None
+    assert find_finished(request_) is None
+    assert (directory / "0.jpg").exists()
+
+
+@pytest.mark.parametrize("call", ["open", "read"])
+def test_pictures_whose_digests_could_not_be_made_yet_may_be_whole(request_, monkeypatch, call):
+    """Nothing was lost by that: they are read once more."""
+    seal(request_)
+    with monkeypatch.context() as disk:
+        failing_disk(disk, call, errno.EIO, "0.jpg")
+        with pytest.raises(PicturesUnreadable):
+            find_finished(request_)
+    assert find_finished(request_) == ScanResult(pictures=1)
+
+
+@pytest.mark.parametrize("failed", [1, 2])
+def test_disk_that_fails_while_attempts_are_listed_says_nothing(request_, monkeypatch, failed):
+    """At whichever look at their directory."""
+    seal(request_)
+    real, calls = os.listdir, itertools.count(1)
+
+    def refuse(path):
+        if next(calls) == failed:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "listdir", refuse)
+        with pytest.raises(ScannerNotReady, match="Input/output error"):
+            find_finished(request_)
+    assert find_finished(request_) == ScanResult(pictures=1)
+
+
+def test_unreadable_pictures_of_an_earlier_attempt_keep_no_other_one_from_being_made(request_, monkeypatch):
+    """A driver looks for what is finished before it scans."""
+    seal(request_)
+    again = replace(request_, attempt=2)
+    with monkeypatch.context() as disk:
+        failing_disk(disk, "read", errno.EIO, ".attempt-1/0.jpg")
+        assert find_finished(again) is None
+        take(again, "1.jpg")
+        assert find_finished(again) == ScanResult(pictures=1)
+    assert [path.name for path in unfinished_attempts(request_)] == [".col0_0.attempt-1"]
+
+
+def test_dataset_counts_as_taken_when_its_name_is_on_disk(request_, monkeypatch):
+    """The process that gave it the name may have been killed before it was."""
+    take(request_, "0.jpg")
+    with monkeypatch.context() as disk:
+        failing_disk(disk, "fsync", errno.EIO, request_.dataset_dir.parent.name)
+        with pytest.raises(ScannerNotReady, match="Input/output error"):
+            find_finished(request_)
+    assert find_finished(request_) == ScanResult(pictures=1)
 
 
 # --- rigs that share a directory ----------------------------------------------------------------------------

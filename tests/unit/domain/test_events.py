@@ -299,6 +299,17 @@ def test_events_between_values_that_are_far_apart_give_the_same_endings(values, 
         fold.follow(values[index])
 
 
+def test_slot_that_was_skipped_and_is_cut_off_by_the_next_look_has_an_end():
+    """The clock was set back, the slot begun, and the timelapse cancelled meanwhile."""
+    begun = timelapse(1)
+    skipped = begun.skip_late_slots(at(3), Reason.MISSED, "")
+    cancelled = skipped.reopen_slots(at(0)).begin(at(0), "b").cancel(at(3), "ada", "why")
+    fold = EventFold(step_by_step=False)
+    fold.follow(skipped)
+    fold.follow(cancelled)
+    assert fold.endings == {0: RecordStatus.INTERRUPTED}
+
+
 def test_triggers_of_the_walks_are_all_there_are():
     """A trigger that is added to the table is added to the walks."""
     assert {trigger for _, trigger in TRANSITIONS} == {*Trigger} == {*CALLS, *LOOKS}

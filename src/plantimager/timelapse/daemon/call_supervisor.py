@@ -79,7 +79,7 @@ class CallSupervisor:
         if request is None or self._lifecycle.phase.is_stopping:
             return False
         place = request.dataset_dir.parent
-        return (monitor.call is Call.SCAN or place == self._active.datasets) and self._probe.is_stalled(place)
+        return (monitor.call is Call.SCAN or place == self._active.datasets) and self._probe.look_at(place).is_stalled
 
     def _cancel_timeout(self, monitor: CallMonitor) -> float:
         """Return in how many seconds a call that is cancelled counts as hung; a trial may be in its prepare."""
@@ -98,10 +98,8 @@ class CallSupervisor:
         stopping = self._lifecycle.phase.is_stopping
         if monitor.manual is not None and self._hold.must_end(self._keeper.timelapse, stopping=stopping):
             return True
-        return stopping or (monitor.request is not None and not self._is_current(monitor.request))
-
-    def _is_current(self, request: ScanRequest) -> bool:
-        return is_running_attempt(self._keeper.timelapse, request)
+        request = monitor.request
+        return stopping or (request is not None and not is_running_attempt(self._keeper.timelapse, request))
 
     def _cancel(self, monitor: CallMonitor, verdict: ScanFailed) -> None:
         monitor.cancel()

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import os
+from concurrent.futures import wait
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.attempt_request import place_of
+from plantimager.timelapse.daemon.attempt_request import place_of, request_of
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout
+from plantimager.timelapse.daemon.disk_look import Found, look_at_earlier, look_at_next
+from plantimager.timelapse.daemon.driver_calls import CallOutcome
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.datasets.contents import find_moved, last_change
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.domain.events import SlotTaken
 from plantimager.timelapse.domain.states import TimeLapseState
-from plantimager.timelapse.support.durable import write_refusal
+from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.support.errors import DriverStalled
-from plantimager.timelapse.support.file_system import (
-    UNMOUNTED,
-    awaits_disk,
-    describe_disk_error,
-    identify_file_system,
-    is_another,
-    is_on_same_device,
-)
+from plantimager.timelapse.support.file_system import UNMOUNTED, awaits_disk
+from plantimager.timelapse.support.side_call import call_on_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.transition import Transition
     from plantimager.timelapse.domain.timelapse import TimeLapse
+    from plantimager.timelapse.scan.request import ScanRequest
 
 PROBE_TIMEOUT: Final = timedelta(seconds=5)
 """The datasets' disk may be another computer's, which doesn't answer."""
 STALLED: Final = f"no answer within {format_duration(PROBE_TIMEOUT)}"
-
-
-NEW_DISK: Final = ".new-disk"
-"""The empty file by which a person says that the disk in place of the known one is meant."""
 
 
 class DatasetProbe:
@@ -51,16 +46,19 @@ class DatasetProbe:
         self._keeper, self._active, self._clock = common.keeper, common.active, common.clock
         self.trouble: str | None = None
         """Why datasets can't be written, as of the last look."""
-        self._found = _Found()
-        """As of the last look, too."""
+        self._found: dict[Path, Found] = {}
+        """What was found at each directory, as of the last look, too."""
+        self._hung: dict[Path, Future[Found]] = {}
+        """The last look at each directory of earlier attempts, where it has not come back."""
         self._lost: str | None = None
         """The timelapse of which it isn't known in which directory its earlier datasets are."""
-        self._lost_why = _Found()
+        self._lost_why = Found()
 
     @property
     def is_away(self) -> bool:
         """Whether the directory or its disk may be another one: a driver could write there, and must not."""
-        return self._found.is_away
+        found = self._found.get(self._active.datasets)
+        return found is not None and found.is_away
 
     def find_place(self, timelapse: TimeLapse) -> None:
         """Have the datasets of a timelapse where its earlier ones are; an ended one may have unsettled attempts.
@@ -76,43 +74,70 @@ class DatasetProbe:
             return  # there is one place alone
         try:
             place = call_with_timeout(PROBE_TIMEOUT, "datasets", partial(self._find, timelapse.scan_ids))
-            if isinstance(place, _Found):
+            if isinstance(place, Found):
                 self._lost, self._lost_why = timelapse.id, place
             elif place not in (later, self._active.datasets):
                 self._active.keep_datasets(place)
                 words = f"datasets of {timelapse.id} stay in {place}; those of later timelapses go to {later}"
                 log_event(Action.CONFIG_LOADED, words)
         except DriverStalled:
-            self._lost, self._lost_why = timelapse.id, _Found(STALLED, is_stalled=True)
+            self._lost, self._lost_why = timelapse.id, Found(STALLED, is_stalled=True)
 
-    def _find(self, scan_ids: Iterable[str]) -> Path | _Found:
+    def _find(self, scan_ids: Iterable[str]) -> Path | Found:
         """Return the directory of the datasets of some scans, or why they can't be seen. May hang as the disk may."""
         later, named, storage = self._active.later_datasets, self._active.config.datasets, self._keeper.file.path.parent
         known = {path: self._known_disk(path) for path in (named, later) if path is not None}
         path = next((path for path, disk in known.items() if disk), None)
-        found = _Found() if path is None else _examine(path, storage, known[path], accept=False)
+        found = Found() if path is None else look_at_next(path, storage, known[path], accept=False)
         if found.why is not None:
             return found
         place = self._active.find_datasets(scan_ids)
-        return _Found(UNMOUNTED) if awaits_disk(place) else place
+        return Found(UNMOUNTED) if awaits_disk(place) else place
 
-    def examine(self, place: Path | None = None, *, accept: bool = False) -> _Found:
-        """Return what is found now at a directory of attempts, by default at that of the next ones.
+    def examine(self) -> Found:
+        """Return what is found now at the directory of the next datasets, with or without a timelapse."""
+        return self.examine_each([self._active.datasets])[self._active.datasets]
 
-        With or without a timelapse; with ``accept`` a new disk is.
+    def examine_each(self, places: Iterable[Path], *, accept: bool = False, anew: bool = False) -> dict[Path, Found]:
+        """Return what is found now at some directories, looked at side by side: that takes no longer than one look.
+
+        Those of earlier attempts hold up no slot: see `_patience`. One of them whose last look hasn't come back counts
+        as stalled, unless it is to be looked at ``anew``: it may have been mounted again since. With ``accept`` a new
+        disk of the next datasets is accepted.
         """
-        datasets, storage = place or self._active.datasets, self._keeper.file.path.parent
-        if datasets == self._active.datasets and self.is_lost:
-            why = f"{self._lost_why.why}, so that it isn't known where its earlier ones are"
-            return replace(self._lost_why, why=why, is_elsewhere=True)
-        try:
-            look = _examine if datasets == self._active.datasets else _examine_earlier
-            call = partial(look, datasets, storage, self._known_disk(datasets), accept=accept)
-            found = call_with_timeout(PROBE_TIMEOUT, "datasets", call)
-        except DriverStalled:
-            found = _Found(STALLED, is_stalled=True)
-        unmounted = found.why is not None and awaits_disk(datasets)
-        return replace(found, why=UNMOUNTED) if unmounted else found
+        active, storage = self._active.datasets, self._keeper.file.path.parent
+        found: dict[Path, Found] = {}
+        ends: dict[Path, Future[Found]] = {}
+        for place in dict.fromkeys(places):
+            if place == active and self.is_lost:
+                why = f"{self._lost_why.why}, so that it isn't known where its earlier ones are"
+                found[place] = replace(self._lost_why, why=why, is_elsewhere=True)
+            elif place == active or anew or place not in self._hung or self._hung[place].done():
+                look = look_at_next if place == active else look_at_earlier
+                is_accepted = accept and place == active
+                call = partial(look, place, storage, self._known_disk(place), accept=is_accepted)
+                ends[place] = call_on_thread(call, "look")
+            else:
+                found[place] = Found(STALLED, is_stalled=True)
+        patience = self._patience
+        wait(ends.values(), patience.total_seconds())
+        wait([end for place, end in ends.items() if place == active], (PROBE_TIMEOUT - patience).total_seconds())
+        for place, end in ends.items():
+            found[place] = end.result() if end.done() else Found(STALLED, is_stalled=True)
+        looks = {**self._hung, **ends}
+        self._hung = {place: end for place, end in looks.items() if place != active and not end.done()}
+        unmounted = {place for place, each in found.items() if not each.is_in_sight and awaits_disk(place)}
+        return {place: replace(each, why=UNMOUNTED) if place in unmounted else each for place, each in found.items()}
+
+    @property
+    def _patience(self) -> timedelta:
+        """How long directories of earlier attempts are waited for: half the time that the next slot has left."""
+        timelapse, now = self._keeper.active, self._clock.now()
+        if timelapse is None:
+            return PROBE_TIMEOUT
+        slots = range(timelapse.n_slots)[timelapse.next_idx : timelapse.next_idx + 2]  # the first may be being taken
+        left = (timelapse.latest_start(slot) - now for slot in slots)
+        return min(next((each / 2 for each in left if each > timedelta(0)), PROBE_TIMEOUT), PROBE_TIMEOUT)
 
     @property
     def is_lost(self) -> bool:
@@ -148,20 +173,30 @@ class DatasetProbe:
         path = self._keeper.logbook.datasets_disk.get("path", "")
         return Path(path) if path.startswith("/") and not self.is_lost else self._active.datasets
 
+    def question_about(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
+        """Return the request for `recover`: nothing is observed for it, which would be hours after the attempt."""
+        place, owner = self.unrecorded_place, self._active.owner
+        return request_of(timelapse, self._keeper.configuration, place, owner, slot=slot)
+
     def describe(self, why: str) -> str:
         """Return for a person why datasets can't be written."""
         return f"{self._active.datasets}: datasets can't be put there: {why}"
 
-    def look(self) -> None:
-        """Try it now; log why it fails, unless that is known, and that it doesn't any more."""
-        before, self.trouble, self._found = self.trouble, None, _Found()
+    def look(self, *earlier: Path, anew: bool = False) -> None:
+        """Try it now, and look at directories of earlier attempts, see `examine_each`.
+
+        Log why the next datasets can't be put into theirs, unless that is known, and that it has ended.
+        """
+        before, self.trouble = self.trouble, None
         last, timelapse = self._keeper.timelapse, self._keeper.active
         if last is not None and self._lost == last.id:
             self.find_place(last)
+        datasets = self._active.datasets
+        places = earlier if timelapse is None else (datasets, *earlier)
+        self._found = self.examine_each(places, accept=timelapse is not None, anew=anew)
         if timelapse is None:
             return
-        datasets = self._active.datasets
-        found = self._found = self.examine(accept=True)
+        found = self._found[datasets]
         if found.why is None:
             self._remember(timelapse, found.disk or self._known_disk(datasets))
             if before is not None:
@@ -173,23 +208,33 @@ class DatasetProbe:
             words = f"{self.trouble}; slots wait for it, within their grace of {format_duration(timelapse.grace)}"
             log_event(Action.DATASETS_OUT_OF_REACH, words, timelapse=timelapse)
 
-    def is_within_reach(self, place: Path) -> bool:
-        """Look, and return whether it can be told what is in a directory, with or without a timelapse that goes on."""
-        self.look()
-        return self.sees(place)
+    def look_at(self, place: Path) -> Found:
+        """Look, and return what is found at one directory, with or without a timelapse that goes on."""
+        self.look(place)
+        return self.seen_at(place)
 
-    def sees(self, place: Path) -> bool:
-        """Return the same just after a `look`, which may have taken its time: each disk is looked at once."""
-        return self._found_at(place).why is None
+    def seen_at(self, place: Path) -> Found:
+        """Return what was found at a directory by the last look."""
+        return self._found.get(place) or self.examine_each([place])[place]
 
-    def is_stalled(self, place: Path) -> bool:
-        """Look, and return whether the disk of a directory doesn't answer."""
-        self.look()
-        return self._found_at(place).is_stalled
+    def find_moved(self, timelapse: TimeLapse, gone: Sequence[ScanRequest]) -> dict[int, CallOutcome]:
+        """Return by slot what became of attempts whose directory is gone, and which are whole in the present one.
 
-    def _found_at(self, place: Path) -> _Found:
-        is_looked_at = place == self._active.datasets and self._keeper.active is not None
-        return self._found if is_looked_at else self.examine(place)
+        A person has moved that, be it with the store. See `datasets.contents.find_moved`.
+        """
+        moved = [replace(request, dataset_dir=self._active.datasets / request.scan_id) for request in gone]
+
+        def find() -> dict[int, CallOutcome]:
+            results = [(request, find_moved(request, timelapse.records[request.index].boot_id)) for request in moved]
+            return {
+                request.index: CallOutcome(Call.RECOVER, request, result, finished_at=last_change(request.dataset_dir))
+                for request, result in results
+                if result is not None
+            }
+
+        with suppress(DriverStalled):
+            return call_with_timeout(PROBE_TIMEOUT, "datasets", find) if gone else {}
+        return {}
 
     def on_transition(self, transition: Transition) -> None:
         """Forget the trouble when a slot is taken: its dataset is there, unless that is in an earlier directory."""
@@ -197,72 +242,3 @@ class DatasetProbe:
         taken = [records[event.record.slot] for event in transition.events if isinstance(event, SlotTaken)]
         if self._active.datasets in {place_of(record, self.unrecorded_place) for record in taken}:
             self.trouble = None
-
-
-class _Found(Struct, frozen=True):
-    """What a look at the directory found."""
-
-    why: str | None = None
-    """Why datasets can't be put there."""
-    is_elsewhere: bool = False
-    is_stalled: bool = False
-    """Whether the disk doesn't answer."""
-    disk: dict[str, str] | None = None
-    """The disk to remember; ``None`` leaves that as it is."""
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the disk isn't there: what is found in the directory says nothing of the datasets on it."""
-        return self.is_elsewhere or self.why == UNMOUNTED
-
-
-def _examine(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool = True) -> _Found:
-    """Look at the directory, and at the disk that it is on. May hang as the disk may. See `_examine_disk`."""
-    why = write_refusal(datasets)
-    return _Found(why) if why is not None else _examine_disk(datasets, storage, known, accept=accept)
-
-
-def _examine_disk(datasets: Path, storage: Path, known: Mapping[str, str], *, accept: bool) -> _Found:
-    """Look at the disk that a directory is on.
-
-    The store's own disk is remembered without marks: that one is there as long as there is a store, whatever becomes of
-    them. So a disk with marks isn't mounted where the directory is on the store's, which may be one without any.
-    Without ``accept`` nothing is changed.
-    """
-    marks = {kind: mark for kind, mark in known.items() if kind != "path"}
-    try:
-        disk, own = identify_file_system(datasets), identify_file_system(storage)
-        is_own = is_on_same_device(datasets, storage)
-        found = {**(disk if is_another(own, disk) or not is_own else {}), "path": str(datasets)}
-        if known.get("path") != str(datasets) or not marks:
-            return _Found(disk=found)
-        if not is_another(marks, disk) and not (not disk and is_own):
-            return _Found()
-        marker = datasets / NEW_DISK
-        if os.path.lexists(marker):
-            if not accept:
-                return _Found()
-            marker.unlink()
-            return _Found(disk=found)
-    except OSError as problem:
-        return _Found(describe_disk_error(problem), is_elsewhere=bool(marks))
-    why = f"its disk isn't mounted, another one is there; mount it, or accept this one with touch {marker}"
-    return _Found(why, is_elsewhere=True)
-
-
-def _examine_earlier(place: Path, storage: Path, known: Mapping[str, str], *, accept: bool) -> _Found:
-    """Look at a directory that attempts were put into: a disk that can be read alone shows a whole dataset, too.
-
-    Where the directory is gone, that is no answer about them. One that nobody may write to, and of which no disk is
-    known, may be a bare mount point.
-    """
-    try:
-        with os.scandir(place) as entries:
-            next(entries, None)
-    except (FileNotFoundError, NotADirectoryError):
-        cure = f"mount its disk again, or mkdir -p {place} where it is gone for good: its scans count as not there then"
-        return _Found(f"it is not there; {cure}", is_elsewhere=True)
-    except OSError as problem:
-        return _Found(describe_disk_error(problem), is_elsewhere=True)
-    is_known = known.get("path") == str(place)
-    return (_examine_disk if is_known else _examine)(place, storage, known, accept=accept)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from plantimager.timelapse.daemon.attempt_request import request_of
 from plantimager.timelapse.daemon.bounded_call import call_with_timeout
 from plantimager.timelapse.daemon.driver_calls import (
     CallMonitor,
@@ -101,30 +100,34 @@ class Resume:
         is_running = before.state is TimeLapseState.RUNNING
         found = _Found(before, before)
         slots = [*([before.next_idx] if is_running else []), *before.unsettled]
-        requests = [self._request_of(before, slot) for slot in slots]
-        places = {place: self._probe.examine(place) for place in {each.dataset_dir.parent for each in requests}}
+        requests = [self._probe.question_about(before, slot) for slot in slots]
+        directories = {request.dataset_dir.parent for request in requests}
+        places = self._probe.examine_each(directories)
+        gone = [request for request in requests if places[request.dataset_dir.parent].is_gone]
+        outcomes = self._probe.find_moved(before, gone)
         for request in requests:
             place, is_cut_off = places[request.dataset_dir.parent], is_running and request.index == before.next_idx
-            # Of a directory that doesn't answer the driver may know more; but "no" is final for those that were closed.
-            if found.hung is None and (place.why is None or (is_cut_off and not place.is_away)):
-                found = self._ask(found, request)
-            elif is_cut_off:  # the driver would look in the wrong directory: it is asked later
+            # Where the next datasets' disk doesn't answer the driver may know more; but "no" is final for closed slots.
+            is_next = is_cut_off and request.dataset_dir.parent == self._active.datasets
+            is_asked = place.is_in_sight or (is_cut_off and not place.is_away and (is_next or not place.is_stalled))
+            if is_asked and not any(map(_hung_in, outcomes.values())):
+                outcomes[request.index] = self._ask_driver(request)
+        seen = self._probe.examine_each(directories) if outcomes else places
+        for request in requests:
+            outcome = outcomes.get(request.index)
+            if outcome is not None:
+                found = self._settle(found, request, outcome, is_sure=seen[request.dataset_dir.parent].is_in_sight)
+            elif is_running and request.index == before.next_idx:  # it is asked later
                 found = replace(found, settled=before.interrupt(None, self._describe_cut(), is_unsettled=True))
         return found
-
-    def _request_of(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
-        place, owner = self._probe.unrecorded_place, self._active.owner
-        return request_of(timelapse, self._keeper.configuration, place, owner, slot=slot)
 
     def _describe_cut(self) -> str:
         return f"{self._previous.describe_cut(self._keeper.logbook)} while it was being taken"
 
-    def _ask(self, found: _Found, request: ScanRequest) -> _Found:
-        """Settle one attempt by the driver's answer."""
-        before, slot = found.settled, request.index
+    def _settle(self, found: _Found, request: ScanRequest, outcome: CallOutcome, *, is_sure: bool) -> _Found:
+        """Settle one attempt by the driver's answer; a no counts where the disk was still there afterwards."""
+        before, slot, hung = found.settled, request.index, _hung_in(outcome)
         is_running = before.state is TimeLapseState.RUNNING
-        outcome = self._ask_driver(request)
-        hung = outcome.problem if isinstance(outcome.problem, DriverStalled) else None
         if outcome.problem is not None:
             log_trouble(outcome)
         if outcome.result is not None:
@@ -135,7 +138,6 @@ class Resume:
                 taken = before.succeed_after_all(slot, now, pictures, end)
             notes = [note for note in (found.note, outcome.result.note) if note]
             return replace(found, settled=taken, note="; ".join(notes))
-        is_sure = self._probe.examine(request.dataset_dir.parent).why is None
         is_unsettled = hung is None and (outcome.is_no_answer or not is_sure)
         if is_running:
             cut = before.interrupt(None, self._describe_cut(), is_unsettled=is_unsettled)
@@ -203,6 +205,11 @@ class _Found(Struct, frozen=True):
     """What the driver said of a dataset that it found, such as what it moved away for it."""
     hung: DriverStalled | None = None
     """Set where the driver didn't answer, and its call never ends."""
+
+
+def _hung_in(outcome: CallOutcome) -> DriverStalled | None:
+    """Return the fault of a call that never ends, if it is one."""
+    return outcome.problem if isinstance(outcome.problem, DriverStalled) else None
 
 
 def _log_ended(timelapse: TimeLapse) -> None:

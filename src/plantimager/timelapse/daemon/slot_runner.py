@@ -8,8 +8,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from plantimager.timelapse.daemon.attempt_request import is_running_attempt
 from plantimager.timelapse.daemon.driver_calls import MIN_DELAY
 from plantimager.timelapse.daemon.journal import Action, log_event
@@ -64,7 +62,6 @@ class SlotRunner:
         timelapse = self._confirm(slot)
         if timelapse is None:
             return
-        self._probe.look()
         if self._attempts.ask_about(slot):
             return
         self._rig.prepare()
@@ -77,8 +74,7 @@ class SlotRunner:
 
         The driver's `scan` is called at once, as the rig is at rest, or not at all: the call looks to the end of grace.
         """
-        self._probe.look()
-        is_unsettled = self._attempts.is_to_be_asked_about(slot)  # a look, too: time passes with both
+        is_unsettled = self._attempts.must_ask_about(slot)  # a look, with which time passes
         timelapse, now = self._confirm(slot), self._clock.now()
         if timelapse is None:
             return
@@ -129,8 +125,7 @@ class SlotRunner:
         self, running: TimeLapse, now: datetime, circumstances: Circumstances, start_by: datetime | None = None
     ) -> None:
         """Save that an attempt runs, and have the driver make it."""
-        running = self._attempts.place(running)
-        request = replace(self._attempts.request_of(running, running.next_idx), start_by=start_by)
+        running, request = self._attempts.begin(running, start_by)
         self._keeper.commit(running, now, circumstances, act=partial(self._rig.scan, request))
 
     # --- what comes back ------------------------------------------------------------------------------
@@ -184,12 +179,14 @@ class SlotRunner:
         if problem is None:
             ended = timelapse.succeed(now, outcome.result.pictures if outcome.result else None)
         elif stopping:
-            is_unsettled = not self._probe.is_within_reach(request.dataset_dir.parent)  # as below; the next start asks
+            is_unsettled = not self._probe.look_at(
+                request.dataset_dir.parent
+            ).is_in_sight  # as below; the next start asks
             ended = timelapse.interrupt(now, "the service was stopped", is_unsettled=is_unsettled)
         else:
             failure = self._failure(problem, request)
             # Its disk may have been pulled: then it may be whole, and another one may not.
-            is_unsettled, now = not self._probe.is_within_reach(request.dataset_dir.parent), self._clock.now()
+            is_unsettled, now = not self._probe.look_at(request.dataset_dir.parent).is_in_sight, self._clock.now()
             ended = timelapse.fail_attempt(now, failure, is_unsettled=is_unsettled)
             if ended.state is TimeLapseState.RUNNING:
                 given_up = self._attempt_again(timelapse, ended, failure, now, is_unsettled=is_unsettled)
@@ -261,9 +258,13 @@ class SlotRunner:
         self._ask_again(timelapse, problem)
 
     def _note_no_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
-        """Have the driver asked again, if it did not know what became of the slot that waits for the rig."""
+        """Have the driver asked again, if it did not know what became of the slot that waits for the rig.
+
+        Where that doesn't wait for an answer any more, its rig is prepared with the plan that follows.
+        """
         timelapse = self._awaiting_rig()
-        if outcome.is_no_answer and timelapse is not None and request.index == timelapse.next_idx:
+        is_asked_again = outcome.is_no_answer and not self._attempts.is_unreadable(request)
+        if is_asked_again and timelapse is not None and request.index == timelapse.next_idx:
             self._ask_again(timelapse, ScannerNotReady(f"{outcome.call}: {outcome.problem}"))
 
     def _awaiting_rig(self) -> TimeLapse | None:

@@ -7,17 +7,21 @@ whatever the rig is needed for.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from plantimager.timelapse.daemon.attempt_request import describe_unsettled, is_unsettled_attempt, request_of
+from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
 from plantimager.timelapse.daemon.driver_calls import max_silence
 from plantimager.timelapse.daemon.rig import Power, log_trouble
 from plantimager.timelapse.daemon.transition import Circumstances
 from plantimager.timelapse.domain.power import warmup_at
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import CANCEL_TIMEOUT, Call
-from plantimager.timelapse.support.errors import ScanCancelled
+from plantimager.timelapse.support.errors import PicturesUnreadable, ScanCancelled
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,51 +47,57 @@ class UnsettledAttempts:
         self._pause = FIRST_PAUSE
         self._look_at = float("-inf")
         """On the monotonic clock."""
-        self._no_answer: str | None = None
-        """Why the driver did not know when it was last asked; empty where it gave way."""
+        self._no_answer: CallOutcome | None = None
+        """The last answer, where the driver did not know."""
 
-    def request_of(self, running: TimeLapse, slot: int) -> ScanRequest:
-        """Return the request for the attempt at a slot, which begins."""
+    def begin(self, running: TimeLapse, start_by: datetime | None) -> tuple[TimeLapse, ScanRequest]:
+        """Return the value with the directory that its attempt, which begins, is put into, and the request for it."""
         place, owner, observe = self._active.datasets, self._active.owner, self._active.observe
-        return request_of(running, self._keeper.configuration, place, owner, observe, slot)
-
-    def place(self, running: TimeLapse) -> TimeLapse:
-        """Return the value with the directory that its attempt, which begins, puts its dataset into."""
-        directory = str(self._active.datasets)
-        return running.put_into(directory if directory.isprintable() else None)
-
-    def _question_about(self, timelapse: TimeLapse, slot: int) -> ScanRequest:
-        """Return the request for `recover`: nothing is observed for it, which would be hours after the attempt."""
-        place = self._probe.unrecorded_place
-        return request_of(timelapse, self._keeper.configuration, place, self._active.owner, slot=slot)
+        running = running.put_into(str(place) if str(place).isprintable() else None)
+        request = request_of(running, self._keeper.configuration, place, owner, observe)
+        return running, replace(request, start_by=start_by)
 
     # --- when it is asked -----------------------------------------------------------------------------
 
     def ask_about(self, slot: int) -> bool:
-        """Ask about the slot that is to be taken, unless its disk is away; return whether it does.
+        """Look at the datasets, and ask about the slot that is to be taken, unless its disk is away; return whether so.
 
         It waits for the answer, since it must not be taken twice.
         """
-        timelapse = self._keeper.timelapse
-        if timelapse is None or slot not in timelapse.unsettled:
-            return False
-        question = self._question_about(timelapse, slot)
-        if not self._probe.is_within_reach(question.dataset_dir.parent):
+        question = self._look_for(slot)
+        is_asked = question is not None and self._probe.seen_at(question.dataset_dir.parent).is_in_sight
+        if question is None or not is_asked or self.is_unreadable(question):
             return False
         self._rig.recover(question)
         return True
 
-    def is_to_be_asked_about(self, slot: int) -> bool:
-        """Whether a slot must not be attempted before the driver was asked, just after a look at the datasets.
+    def must_ask_about(self, slot: int) -> bool:
+        """Look at the datasets, and return whether a slot must not be attempted before the driver was asked.
 
-        Where the attempt was put into another directory than the next one, which is out of reach, the slot is rather
-        taken twice than not at all.
+        Where the attempt was put into another directory than the next one, which is out of reach, or the disk fails
+        under its pictures alone, the slot is rather taken twice than not at all.
         """
+        question = self._look_for(slot)
+        if question is None or self.is_unreadable(question):
+            return False
+        place = question.dataset_dir.parent
+        return place == self._active.datasets or self._probe.seen_at(place).is_in_sight
+
+    def _look_for(self, slot: int) -> ScanRequest | None:
+        """Look at the next datasets and at those of a slot's last attempt; return the question about that, if any."""
         timelapse = self._keeper.timelapse
         if timelapse is None or slot not in timelapse.unsettled:
+            self._probe.look()
+            return None
+        self._probe.look(self._probe.question_about(timelapse, slot).dataset_dir.parent)
+        return self._probe.question_about(timelapse, slot)  # its place may be known by now
+
+    def is_unreadable(self, question: ScanRequest) -> bool:
+        """Whether the last answer was that the disk fails under the pictures of this attempt."""
+        last = self._no_answer
+        if last is None or last.request is None or not isinstance(last.problem, PicturesUnreadable):
             return False
-        place = self._question_about(timelapse, slot).dataset_dir.parent
-        return place == self._active.datasets or self._probe.sees(place)
+        return (last.request.scan_id, last.request.attempt) == (question.scan_id, question.attempt)
 
     def watch(self) -> float | None:
         """Ask about an earlier slot if the rig is free and the disk is there; return in how many seconds to look again.
@@ -103,18 +113,33 @@ class UnsettledAttempts:
         if not earlier or not self._is_free(timelapse):
             return None
         wait = self._look_at - self._clock.monotonic()
-        questions = [self._question_about(timelapse, slot) for slot in earlier]
-        places = dict.fromkeys(question.dataset_dir.parent for question in questions)
+        places = {self._probe.question_about(timelapse, slot).dataset_dir.parent for slot in earlier}
         is_away = self._probe.trouble is not None or not timelapse.state.is_active  # as of the look at the last slot
-        if wait > 0 and (is_away or self._no_answer is not None or [*places] != [self._active.datasets]):
+        if wait > 0 and (is_away or self._no_answer is not None or places != {self._active.datasets}):
             return wait
-        self._probe.look()
-        within_reach = next((place for place in places if self._probe.sees(place)), None)
-        question = next((each for each in questions if each.dataset_dir.parent == within_reach), None)
-        if question is None:
+        self._probe.look(*places, anew=True)
+        questions = [self._probe.question_about(timelapse, slot) for slot in self._in_turn(earlier)]
+        question = next((each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_in_sight), None)
+        gone = [each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_gone]
+        moved = self._probe.find_moved(timelapse, gone)
+        for request in gone:
+            if request.index in moved:
+                self.settle(request, moved[request.index].result, moved[request.index].finished_at)
+        if moved:
+            self._clock.wake()
+        elif question is None:
             return self._look_later()
-        self._rig.recover(question)
+        else:
+            self._rig.recover(question)
         return None
+
+    def _in_turn(self, slots: list[int]) -> list[int]:
+        """Return slots in the order in which to ask: one that had no answer doesn't keep the others from theirs."""
+        last = self._no_answer
+        if last is None or last.request is None or isinstance(last.problem, ScanCancelled):
+            return slots
+        behind = bisect_right(slots, last.request.index)
+        return slots[behind:] + slots[:behind]
 
     def _look_later(self) -> float:
         wait, self._pause = self._pause.total_seconds(), min(2 * self._pause, LONGEST_PAUSE)
@@ -122,7 +147,7 @@ class UnsettledAttempts:
         return wait
 
     def _is_free(self, timelapse: TimeLapse) -> bool:
-        """Whether the rig has nothing to do, for longer than a question lasts of which no sign is heard."""
+        """Whether the rig has nothing to do, for longer than a look, and than a question of which no sign is heard."""
         if not self._lifecycle.phase.keeps_schedule or self._keeper.is_scanning:
             return False
         if self._hold.is_on or not self._rig.is_at_rest:
@@ -131,7 +156,7 @@ class UnsettledAttempts:
         silence = timedelta(0)  # as it is left out of the time that is left
         if driver.recover_silence is None:
             silence = max_silence(driver, Call.RECOVER, self._active.config.stall_timeout)
-        return left is None or left > silence.total_seconds()
+        return left is None or left > max(silence, PROBE_TIMEOUT).total_seconds()
 
     def _time_left(self, timelapse: TimeLapse) -> float | None:
         """Return in how many seconds a question has to give way to the next slot; ``None`` without one.
@@ -161,8 +186,11 @@ class UnsettledAttempts:
             return "", ""
         self._pause, self._look_at = FIRST_PAUSE, float("-inf")
         self._probe.look()  # its place may be known by now
-        place = self._question_about(timelapse, timelapse.unsettled[0]).dataset_dir.parent
-        why, scan = self._probe.examine(place).why, describe_unsettled(timelapse)
+        question = self._probe.question_about(timelapse, timelapse.unsettled[0])
+        place, last = question.dataset_dir.parent, self._no_answer
+        why, scan = self._probe.seen_at(place).why, describe_unsettled(timelapse)
+        if why is None and last is not None and self.is_unreadable(question):
+            return f"{scan} can't be looked for: {last.problem}", "try again when they can be read, or are away"
         if why is None:
             return f"{scan} is looked for", "try again in a moment"
         if place != self._active.datasets:
@@ -174,8 +202,8 @@ class UnsettledAttempts:
     def take_answer(self, outcome: CallOutcome, request: ScanRequest) -> None:
         """Record what the driver says of an attempt; where it did not know, it is asked again."""
         gave_way, before = isinstance(outcome.problem, ScanCancelled), self._no_answer
-        self._no_answer = ("" if gave_way else str(outcome.problem)) if outcome.is_no_answer else None
-        is_news = self._no_answer is None or self._no_answer != before
+        is_news = not outcome.is_no_answer or before is None or str(outcome.problem) != str(before.problem)
+        self._no_answer = outcome if outcome.is_no_answer else None
         if outcome.problem is not None and not gave_way and is_news:
             log_trouble(outcome)
         if outcome.is_no_answer:
@@ -186,13 +214,13 @@ class UnsettledAttempts:
 
     def settle(self, request: ScanRequest, result: ScanResult | None, finished_at: datetime | None) -> None:
         """Record whether an attempt that counts as ended is whole; "no" counts only from a disk that is still there."""
-        is_within_reach = self._probe.is_within_reach(request.dataset_dir.parent)
+        if result is None and not self._probe.look_at(request.dataset_dir.parent).is_in_sight:
+            return
         timelapse, now = self._keeper.timelapse, self._clock.now()
         if timelapse is None or not is_unsettled_attempt(timelapse, request):
             return
         if result is None:
-            if is_within_reach:
-                self._keeper.commit(timelapse.settle(request.index), now)
+            self._keeper.commit(timelapse.settle(request.index), now)
             return
         taken = timelapse.succeed_after_all(request.index, now, result.pictures, finished_at)
         is_found = timelapse.state is not TimeLapseState.CANCELLED

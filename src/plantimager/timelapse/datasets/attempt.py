@@ -13,7 +13,8 @@ directory has a mark of the rig, and the receipt its owner. What is another rig'
 pictures stay where they are then, and the scan has failed.
 
 After a power cut between 2 and 3, or where the disk was pulled or failed meanwhile, the files are read from the disk:
-the attempt counts as interrupted where they haven't their digests. Its pictures are kept in the hidden directory.
+the attempt counts as interrupted where they haven't their digests. Its pictures are kept in the hidden directory. Where
+the disk fails under that, nobody knows, and the attempt is asked about again.
 After a kill between 1 and 2 the digests are made of what memory has. What the disk has lost by then, and memory has
 given up, too, nobody can know: such files count as they are where they have their size.
 
@@ -52,9 +53,9 @@ from plantimager.timelapse.datasets.receipt import (
 )
 from plantimager.timelapse.datasets.syncing import GROUP_FILE, digest_tree, forget_cached, open_to_group, sync_tree
 from plantimager.timelapse.scan.request import Observed
-from plantimager.timelapse.support.durable import sweep_temporaries, write_durably
-from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.file_system import describe_disk_error
+from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
+from plantimager.timelapse.support.errors import PicturesUnreadable, ScanFailed, ScannerNotReady
+from plantimager.timelapse.support.file_system import describe_disk_error, is_out_of_reach
 from plantimager.timelapse.support.progress import current_report
 
 if TYPE_CHECKING:
@@ -176,33 +177,41 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
     ScanFailed
         An attempt is whole, and the place is that of another rig's dataset.
     ScannerNotReady
-        The disk of the datasets is away or fails: nobody knows.
+        The disk of the datasets is away or fails: nobody knows. `PicturesUnreadable` where it fails under the pictures
+        of this very attempt; those of an earlier one are left aside then.
     """
     report = report or current_report()
     try:
         receipt, attempts = read_receipt(request.dataset_dir, request), unfinished_attempts(request)
         receipts = {} if receipt is not None else {each: read_receipt(each, request) for each in attempts}
+        asked_about = unfinished_attempts(request, request.attempt)
+        if receipt is not None:
+            sync_directory(request.dataset_dir.parent)  # the process that gave it its name may have been killed before
+            return result_from_receipt(receipt)
     except OSError as problem:
         raise ScannerNotReady(_describe(problem, request)) from problem
-    if receipt is not None:
-        return result_from_receipt(receipt)
     for directory, receipt in receipts.items():
-        with contextlib.suppress(OSError):  # not finished then: nobody looks for a dataset in a hidden directory
+        try:
             if receipt is not None and _may_be_whole(directory, receipt):
                 _put_on_disk(directory, receipt, report, is_read_back=True)
                 return _complete(request, directory, result_from_receipt(receipt))
+        except _NotWhole:
+            continue
+        except OSError as problem:  # not finished then: nobody looks for a dataset in a hidden directory
+            if directory in asked_about and (is_out_of_reach(problem) or problem.errno == errno.EROFS):
+                cure = f"where that lasts, move {directory} away: its scan counts as not there then"
+                raise PicturesUnreadable(f"{_describe(problem, request)}; {cure}") from problem
     return None
+
+
+class _NotWhole(OSError):
+    """The disk hasn't what it was given, or nobody could know later that it has."""
 
 
 def _may_be_whole(directory: Path, receipt: dict[str, Any]) -> bool:
     """Whether the files of a sealed attempt have their size, and can be told from what a power cut has left of them.
 
     A receipt without digests was written before any sync: it is believed in the boot in which that was.
-
-    Raises
-    ------
-    OSError
-        The disk refuses them.
     """
     sweep_temporaries(directory / RECEIPT)  # of a process that was killed while it wrote the receipt
     is_of_this_boot = receipt.get("boot") == boot_id() is not None
@@ -214,16 +223,18 @@ def _put_on_disk(directory: Path, receipt: dict[str, Any], report: Report, *, is
 
     With ``is_read_back`` they are read from the disk, not from memory: the kernel reports a write that failed to one
     sync, and the process that was told may have ended. The digests are on disk before that sync, and before memory, of
-    which they are made, is given up. A disk that is full of pictures has no space for them: then a refusal, of which
-    nobody could know later, costs the attempt its receipt.
+    which they are made, is given up. Where a disk that is full of pictures has no space for them, or they are made when
+    memory may have been given up before, a refusal costs the attempt its receipt: nobody could know of it later.
 
     Raises
     ------
+    _NotWhole
+        The disk hasn't what it was given, or refuses something of which nobody could know later.
     OSError
-        The disk refuses something, or hasn't what it was given.
+        The disk refuses something.
     """
-    is_full = False
-    if digest_of_all(receipt) is None:
+    is_new, is_full = digest_of_all(receipt) is None, False
+    if is_new:
         receipt = {**receipt, FILES: digest_tree(directory, report)}
         try:
             _write_receipt(directory, receipt, report)
@@ -231,17 +242,20 @@ def _put_on_disk(directory: Path, receipt: dict[str, Any], report: Report, *, is
             is_full = problem.errno in _DISK_FULL
             if not is_full:
                 raise
+    is_final = is_full or (is_new and is_read_back)
     try:
         sync_tree(directory, report)
+        is_final = is_full
         if is_read_back:
             forget_cached(directory)
             if digest_of_all({FILES: digest_tree(directory, report)}) != digest_of_all(receipt):
-                raise OSError(errno.EIO, "the disk hasn't what it was given", str(directory))
-    except OSError:
-        if is_full:
-            with contextlib.suppress(OSError):
-                (directory / RECEIPT).unlink()
-        raise
+                raise _NotWhole(errno.EIO, "the disk hasn't what it was given", str(directory))
+    except OSError as problem:
+        if not is_final:
+            raise
+        with contextlib.suppress(OSError):
+            (directory / RECEIPT).unlink()
+        raise _NotWhole(problem.errno, problem.strerror, problem.filename) from problem
 
 
 def _complete(request: ScanRequest, directory: Path, result: ScanResult) -> ScanResult:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import hashlib
 import stat
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.datasets.receipt import BYTES, FILES, RECEIPT, load_receipt
+from plantimager.timelapse.datasets.receipt import (
+    BYTES,
+    FILES,
+    RECEIPT,
+    load_receipt,
+    other_owner,
+    result_from_receipt,
+)
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.errors import ScanFailed
-from plantimager.timelapse.support.file_system import walk
+from plantimager.timelapse.support.file_system import is_there, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
+
+    from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 
 LIST_OF_FILES: Final = "files.json"
 """The file in which PlantDB looks for the pictures of a dataset."""
@@ -94,6 +103,28 @@ def has_all_bytes(directory: Path, receipt: Mapping[str, object]) -> bool:
         The directory can't be read.
     """
     return receipt.get(BYTES) in (None, total_bytes(directory))
+
+
+def find_moved(request: ScanRequest, boot: str | None) -> ScanResult | None:
+    """Return the result of an attempt whose dataset was moved to ``dataset_dir``, None where that isn't certain.
+
+    Its receipt names timelapse, slot and attempt. Where the owner isn't this rig, it is this rig before its store was
+    moved: of the same name, with a store that isn't there any more, and in ``boot``, when the attempt began.
+    """
+    directory, owner = request.dataset_dir, request.owner
+    try:
+        receipt = load_receipt(directory)
+        other = other_owner(receipt, owner)
+        attempt = (receipt["timelapse_id"], receipt["index"], receipt["attempt"])
+        is_named = attempt == (request.timelapse_id, request.index, request.attempt)
+        is_whole = datetime.fromisoformat(receipt["scheduled_at"]) == request.scheduled_at
+        is_whole &= is_named and has_all_bytes(directory, receipt)
+        if other is not None and owner is not None:
+            is_whole &= boot is not None and receipt.get("boot") == boot and other.rig == owner.rig
+            is_whole &= other.store == owner.store or not is_there(Path(other.store))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return result_from_receipt(receipt) if is_whole else None
 
 
 def count_pictures(directory: Path) -> int | None:

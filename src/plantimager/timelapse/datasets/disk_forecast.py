@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from plantimager.timelapse.datasets.contents import dataset_files
+from plantimager.timelapse.datasets.contents import total_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,5 +79,5 @@ def _is_over(taken_at: datetime, at: datetime, keep: timedelta | None) -> bool:
 def dataset_bytes(dataset: Path) -> int:
     """Return the bytes of a dataset's files; 0 where it is gone, or can't be read."""
     with suppress(OSError):
-        return sum(path.lstat().st_size for path in dataset_files(dataset))
+        return total_bytes(dataset)
     return 0

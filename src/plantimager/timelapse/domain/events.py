@@ -296,10 +296,10 @@ def _reopened(before: TimeLapse, after: TimeLapse, slots: list[int]) -> Iterator
 def _interrupted(before: TimeLapse, after: TimeLapse, slots: list[int]) -> Iterator[Event]:
     """Yield which slots were closed with an attempt that was cut off."""
     for slot in slots:
-        record = after.records.get(slot)
-        if record is None or record.status is not RecordStatus.INTERRUPTED:
+        old, record = before.records.get(slot), after.records.get(slot)
+        if record is None or record.status is not RecordStatus.INTERRUPTED or not after.is_closed(slot):
             continue
-        if after.is_closed(slot) and not before.is_closed(slot):
+        if old is None or old.status is not record.status or not before.is_closed(slot):
             yield SlotInterrupted(record)
 
 

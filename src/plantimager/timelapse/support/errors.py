@@ -148,6 +148,10 @@ class ScannerNotReady(DriverError):
     """The rig is absent or still booting. The daemon waits and asks again; no attempt is used."""
 
 
+class PicturesUnreadable(ScannerNotReady):
+    """The disk fails under the pictures of an attempt that had taken them all: nobody knows whether it has them."""
+
+
 class ScanFailed(DriverError):
     """This attempt failed; a further one may work."""
 
