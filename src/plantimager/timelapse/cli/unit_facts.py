@@ -21,7 +21,8 @@ NEEDS: Final = ("Requires", "BindsTo", "Requisite")
 PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
     *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
-    *("ConditionResult", "ConditionTimestampMonotonic", "FragmentPath", *NEEDS),
+    *("ConditionResult", "ConditionTimestampMonotonic", "ExecMainStartTimestampMonotonic", "ReadWritePaths"),
+    *("FragmentPath", *NEEDS),
 )
 
 ABSENT: Final[Mapping[str, str]] = {
