@@ -160,6 +160,28 @@ def test_start_that_waits_for_a_server_that_is_away_names_its_directory(rig, ser
         assert service_of(service) is None
 
 
+@on_every_release
+def test_start_that_waits_for_another_unit_names_that(rig, service):
+    """At boot, as behind a mount that datasets.conf names."""
+    slow = f"[Unit]\nBefore={service.unit}\n[Service]\nType=oneshot\nExecStart=/bin/sleep infinity\n"
+    rig.write("/etc/systemd/system/slow.service", f"{slow}[Install]\nWantedBy=multi-user.target\n")
+    rig.build("systemctl", "enable", "slow.service")
+    rig.boot(until_up=False)
+
+    def find_state() -> dict | None:
+        found = service_of(service)
+        return found if found is not None and "slow.service" in found["why"] else None
+
+    state = rig.wait_until(find_state, what="the status has a reason")
+    assert (state["word"], state["why"]) == (
+        "starting",
+        "the service is to be started: systemd waits with that for slow.service",
+    )
+    rig.run("systemctl", "stop", "slow.service")
+    rig.wait_until(lambda: service.show("ActiveState") == "active", what="the start goes on")
+    assert service_of(service) is None
+
+
 def give_own_service(rig, user: str) -> None:
     """Have a user's own service run, from the programs of the machine; it takes its first slot."""
     home = f"/home/{user}"

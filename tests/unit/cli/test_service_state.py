@@ -14,7 +14,7 @@ from daemon_process import PLAINLY
 from msgspec.structs import replace
 from virtual_time import VirtualClock
 
-from plantimager.timelapse.cli import preparation, service_state, unit_facts
+from plantimager.timelapse.cli import service_start, service_state, unit_facts
 from plantimager.timelapse.cli.service_state import ServiceState, describe_absence, read_service_state
 from plantimager.timelapse.cli.session import Scope, Session, session_places
 from plantimager.timelapse.cli.status_view import service_lines
@@ -363,6 +363,20 @@ def test_service_that_starts_or_stops_says_so(manager):
     assert (manager.state().word, manager.state().why) == ("stopping", "the service is being stopped")
 
 
+def test_start_that_systemd_has_put_behind_another_names_that(manager):
+    """A mount of a server that is away, at boot: another start would only wait as well."""
+    manager.show(Job="112", After="basic.target srv-scans.mount", InactiveExitTimestampMonotonic="0")
+    others = "Id=basic.target\nActiveState=active\n\nId=srv-scans.mount\nActiveState=activating"
+    script = (manager.bin / "systemctl").read_text()
+    manager.program("systemctl", f"case \"$*\" in *basic.target*) echo '{others}'; exit;; esac\n{script}")
+    state = manager.state()
+    assert (state.word, state.why) == (
+        "starting",
+        "the service is to be started: systemd waits with that for srv-scans.mount",
+    )
+    assert state.remedy == "systemctl list-jobs shows what systemd does"
+
+
 @pytest.fixture
 def unbegun(tmp_path):
     """Return the number of a process as systemd's own is before it becomes a service's program."""
@@ -406,13 +420,13 @@ def test_directory_that_does_not_answer_meanwhile_is_named(manager, unbegun, mon
         raise FileNotFoundError(path)  # is no reason to wait
 
     def look_in_child(look, seconds, owned):
-        assert (seconds, owned) == (preparation.LOOK_SECONDS, manager.storage)
+        assert (seconds, owned) == (service_start.LOOK_SECONDS, manager.storage)
         with pytest.raises(Hangs):
             look()
         raise TimeoutError
 
-    monkeypatch.setattr(preparation.os, "statvfs", statvfs)
-    monkeypatch.setattr(preparation, "look_in_child", look_in_child)
+    monkeypatch.setattr(service_start.os, "statvfs", statvfs)
+    monkeypatch.setattr(service_start, "look_in_child", look_in_child)
     manager.show(
         ActiveState="activating",
         SubState="start",

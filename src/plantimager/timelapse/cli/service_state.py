@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.control_client import ServerNotThere
 from plantimager.timelapse.cli import unit_failure
 from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
-from plantimager.timelapse.cli.preparation import describe_preparation
+from plantimager.timelapse.cli.service_start import describe_queued_start, describe_start
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
 from plantimager.timelapse.cli.unit_facts import PACKAGED, find_absent_need, read_last_words, show_unit
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
@@ -94,7 +94,10 @@ def _read_state(session: Session) -> ServiceState:
         case _, "deactivating":
             return ServiceState("stopping", "the service is being stopped", start)
         case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
-            return _describe_start(session, unit)
+            (why, remedy), restarts = describe_start(session, unit), _number(unit["NRestarts"])
+            return ServiceState("starting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
+        case "loaded", "inactive" if unit["Job"]:
+            return ServiceState("starting", *describe_queued_start(session, unit))
         case "loaded", "inactive":
             return _describe_stopped(session, unit, start)
         case "loaded", "failed" | "activating":
@@ -114,18 +117,6 @@ def _describe_missing(session: Session) -> ServiceState:
     others = "; the machine's: timelapsectl --system" if os.path.lexists(SYSTEM_STORAGE) else ""
     why = f"your own service {session.unit} isn't installed"
     return ServiceState("not installed", why, f"{_install(session)}{others}")
-
-
-def _describe_start(session: Session, unit: Mapping[str, str]) -> ServiceState:
-    said, remedy = one_line(unit["StatusText"]), "timelapsectl status --follow shows when it has"
-    if (preparation := describe_preparation(session, unit)) is not None:
-        said, silent = preparation
-        if silent:
-            remedy = f"see to the disk or the server of {silent}; the start goes on when it answers"
-    restarts = _number(unit["NRestarts"])
-    status = f": {said}" if said else ""
-    why = f"the service is starting{status}{_describe_restarts(restarts)}"
-    return ServiceState("starting", why, remedy, restarts)
 
 
 def _describe_stopped(session: Session, unit: Mapping[str, str], start: str) -> ServiceState:

@@ -22,7 +22,7 @@ PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
     *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
     *("ConditionResult", "ConditionTimestampMonotonic", "ExecMainStartTimestampMonotonic", "ReadWritePaths"),
-    *("FragmentPath", *NEEDS),
+    *("FragmentPath", "Job", "After", *NEEDS),
 )
 
 ABSENT: Final[Mapping[str, str]] = {
@@ -66,9 +66,7 @@ def find_absent_need(session: Session, unit: Mapping[str, str]) -> tuple[str, st
     needs = [name for kind in NEEDS for name in unit[kind].split()]
     if not needs:
         return None
-    command = ["systemctl", *session.manager, "show", "--property=Id,LoadState,ActiveState", "--", *needs]
-    shown = [block.splitlines() for block in ask(session.environment, command).split("\n\n")]
-    found = [dict(line.partition("=")[::2] for line in lines) for lines in shown]
+    found = _show_states(session, needs)
     for state, why in ABSENT.items():
         for need in found:
             name = one_line(need.get("Id", ""))
@@ -76,6 +74,18 @@ def find_absent_need(session: Session, unit: Mapping[str, str]) -> tuple[str, st
             if state in (need.get("LoadState"), need.get("ActiveState")) and not is_slice:
                 return name, why
     return None
+
+
+def find_waited_for(session: Session, unit: Mapping[str, str]) -> Sequence[str]:
+    """Return the units that are starting just now and after which the service is to start."""
+    found = _show_states(session, unit["After"].split())
+    return [one_line(other.get("Id", "")) for other in found if other.get("ActiveState") == "activating"]
+
+
+def _show_states(session: Session, names: Sequence[str]) -> Sequence[Mapping[str, str]]:
+    command = ["systemctl", *session.manager, "show", "--property=Id,LoadState,ActiveState", "--", *names]
+    shown = [block.splitlines() for block in ask(session.environment, command).split("\n\n")]
+    return [dict(line.partition("=")[::2] for line in lines) for lines in shown]
 
 
 def ask(environment: Mapping[str, str], command: Sequence[str]) -> str:

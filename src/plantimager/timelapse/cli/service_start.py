@@ -1,4 +1,4 @@
-"""A start that systemd is still preparing: it looks at directories and mounts, and waits with those that hang."""
+"""What a service that is starting waits for: systemd itself looks at directories and mounts, and hangs with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.child_look import look_in_child
+from plantimager.timelapse.cli.unit_facts import find_waited_for
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.support.file_system import MOUNTS, read_mounts
 from plantimager.timelapse.support.text import one_line
@@ -25,22 +26,29 @@ LOOK_SECONDS: Final = 3.0
 INDEX_BYTES: Final = 4
 
 
-def describe_preparation(session: Session, unit: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return what holds up a start before the daemon itself begins, and the directory that does; ``None`` after that.
-
-    The directory is empty where all answer.
-    """
+def describe_start(session: Session, unit: Mapping[str, str]) -> tuple[str, str]:
+    """Return what a service that is starting waits for, and what can be done about it."""
+    remedy = "timelapsectl status --follow shows when it has"
     if not _is_before_the_daemon(unit["MainPID"]):
-        return None
+        status = f": {one_line(unit['StatusText'])}" if unit["StatusText"] else ""
+        return f"the service is starting{status}", remedy
     now = session.clock.now()
     running = timedelta(seconds=session.clock.monotonic())
     since = now - running + timedelta(microseconds=int(unit["ExecMainStartTimestampMonotonic"] or 0))
-    began = f"systemd has been preparing it since {format_local_time(since, now)}"
+    why = f"the service is starting: systemd has been preparing it since {format_local_time(since, now)}"
     named = [word.lstrip("-+") for word in unit["ReadWritePaths"].split()]
     silent = one_line(find_silent_directory(session.store.parent, named))
     if silent:
-        return f"{began}, the daemon itself hasn't begun, and {silent} doesn't answer", silent
-    return f"{began}, and the daemon itself hasn't begun", ""
+        remedy = f"see to the disk or the server of {silent}; the start goes on when it answers"
+        return f"{why}, the daemon itself hasn't begun, and {silent} doesn't answer", remedy
+    return f"{why}, and the daemon itself hasn't begun", remedy
+
+
+def describe_queued_start(session: Session, unit: Mapping[str, str]) -> tuple[str, str]:
+    """Return the units that systemd starts before the service, such as a mount that hangs, and how they are seen."""
+    before = " and ".join(find_waited_for(session, unit)) or "what is to start before it"
+    why = f"the service is to be started: systemd waits with that for {before}"
+    return why, f"{session.systemctl} list-jobs shows what systemd does"
 
 
 def _is_before_the_daemon(pid: str) -> bool:
