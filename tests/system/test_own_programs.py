@@ -242,14 +242,6 @@ def protect(service: TimelapseService) -> int:
     return STANDING_FOR_IT
 
 
-def scores(service: TimelapseService) -> dict[str, int]:
-    """Return the OOM score adjustment of each process of the service, by its words."""
-    group = f"/sys/fs/cgroup{service.show('ControlGroup')}/cgroup.procs"
-    each = f"for pid in $(cat {group}); do echo $(cat /proc/$pid/oom_score_adj; tr '\\0' ' ' </proc/$pid/cmdline); done"
-    found = (line.partition(" ") for line in service.rig.run("sh", "-c", each).stdout.splitlines())
-    return {words: int(score) for score, _, words in found if score and words}
-
-
 def check_scores(service: TimelapseService, daemons: int, *names: str) -> None:
     """Check the service's processes while the programs of these names run, and let these end."""
     rig = service.rig
@@ -257,7 +249,7 @@ def check_scores(service: TimelapseService, daemons: int, *names: str) -> None:
         said = [rig.path(f"{SCRATCH}/{name}.{who}") for name in names for who in ("own", "child")]
         rig.wait_until(lambda: all(path.exists() and path.read_text() for path in said), what="all programs run")
         assert {path.name: path.read_text() for path in said} == {path.name: "0\n" for path in said}
-        found = scores(service)
+        found = service.oom_scores()
         (daemon,) = (words for words in found if words.endswith("/timelapsed"))
         assert found.pop(daemon) == daemons
         assert set(found.values()) == {0}, found
