@@ -26,7 +26,7 @@ LOOK_SECONDS: Final = 3.0
 INDEX_BYTES: Final = 4
 
 
-def describe_start(session: Session, unit: Mapping[str, str]) -> tuple[str, str]:
+def describe_service_start(session: Session, unit: Mapping[str, str]) -> tuple[str, str]:
     """Return what a service that is starting waits for, and what can be done about it."""
     remedy = "timelapsectl status --follow shows when it has"
     if not _is_before_the_daemon(unit["MainPID"]):

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from plantimager.timelapse.channel.control_client import ServerNotThere
 from plantimager.timelapse.cli import unit_failure
 from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
-from plantimager.timelapse.cli.service_start import describe_queued_start, describe_start
+from plantimager.timelapse.cli.service_start import describe_queued_start, describe_service_start
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
 from plantimager.timelapse.cli.unit_facts import PACKAGED, find_absent_need, read_last_words, show_unit
 from plantimager.timelapse.settings.config import Missed, read_daemon_config
@@ -94,7 +94,7 @@ def _read_state(session: Session) -> ServiceState:
         case _, "deactivating":
             return ServiceState("stopping", "the service is being stopped", start)
         case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
-            (why, remedy), restarts = describe_start(session, unit), _number(unit["NRestarts"])
+            (why, remedy), restarts = describe_service_start(session, unit), _number(unit["NRestarts"])
             return ServiceState("starting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
         case "loaded", "inactive" if unit["Job"]:
             return ServiceState("starting", *describe_queued_start(session, unit))
