@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from machine_rig import CAMERA, CONFIGURATION, DATASETS, PORT, SCANS, example_line
+from machine_rig import CAMERA, DATASETS, PORT, SCANS, example_line
 from tree import SYSTEMD
 
 UNMOUNTED = "its disk isn't mounted: it was pulled, or isn't plugged in yet"
@@ -143,40 +143,6 @@ def restart(machine, service):
     """Have the unit's files read again, and the service started anew; return when it is up."""
     machine.run("systemctl", "daemon-reload")
     service.systemctl("restart")
-
-
-NOTES = "/var/lib/plant-imager3-app/notes"
-OBSERVES = f"""\
-#!/bin/sh
-( read score </proc/self/oom_score_adj && echo "$score" >{NOTES}/child ) &
-read score </proc/$$/oom_score_adj && echo "$score" >{NOTES}/own
-wait
-until [ -e {NOTES}/go ]; do sleep 1; done
-echo '{{}}'
-"""
-
-
-def test_daemon_alone_is_protected_from_the_oom_killer(running, machine):
-    """The unit's OOMScoreAdjust= with the privileges of a real service manager, which a container may lack.
-
-    A program is left to the OOM killer before it can start another, and so is a camera's process.
-    """
-    machine.run("install", "-d", "-o", "plant-imager", NOTES)
-    machine.write("/usr/local/bin/observes", OBSERVES)
-    machine.run("chmod", "+x", "/usr/local/bin/observes")
-    running.configure(f'observe = ["observes"]\nobserve_timeout = "10h"\n{CONFIGURATION}')
-    running.begin("protected")
-    read = ("cat", f"{NOTES}/own", f"{NOTES}/child")
-    machine.wait_until(lambda: machine.run(*read, check=False).stdout == "0\n0\n", what="both have no protection")
-    found = running.oom_scores()
-    (daemon,) = (words for words in found if words.endswith("/timelapsed"))
-    assert found.pop(daemon) == -500
-    assert any("cameras.worker" in words for words in found), found
-    assert any("observes" in words for words in found), found
-    assert set(found.values()) == {0}, found
-    machine.run("touch", f"{NOTES}/go")
-    running.wait_for("timelapse_completed")
-    running.configure(CONFIGURATION)
 
 
 def test_board_pulled_in_mid_scan_costs_an_attempt_and_no_slot(running, plugs, board):
