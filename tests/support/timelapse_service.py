@@ -121,6 +121,14 @@ class TimelapseService:
         """Return a property of the unit, e.g. ``NRestarts``."""
         return self.rig.show(self.unit, fact)
 
+    def oom_scores(self) -> dict[str, int]:
+        """Return the adjustment of the OOM score of each process of the unit, by its words."""
+        group = f"/sys/fs/cgroup{self.show('ControlGroup')}/cgroup.procs"
+        facts = "cat /proc/$pid/oom_score_adj; tr '\\0' ' ' </proc/$pid/cmdline"
+        each = self.rig.run("sh", "-c", f"for pid in $(cat {group}); do echo $({facts}); done").stdout
+        found = (line.partition(" ") for line in each.splitlines())
+        return {words: int(score) for score, _, words in found if words}  # one that has ended meanwhile has none
+
     @property
     def status(self) -> str:
         """The Status line of `systemctl status`."""

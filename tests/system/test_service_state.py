@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
+import fuse_server
+from debian import on_every_release
 from timelapse_service import TimelapseService, configuration, definition
 from tree import SYSTEMD
 
@@ -115,6 +119,67 @@ def test_store_of_another_owner_is_named_and_the_remedy_mends_it(rig, service):
     rig.run(*state["remedy"].split())
     rig.wait_until(lambda: service.show("ActiveState") == "active", what="it runs")
     assert service.facts()["timelapse"]["state"] == "completed"
+
+
+SERVER = "/usr/local/lib/fuse_server.py"
+SCANS = "/srv/scans"
+
+
+@on_every_release
+def test_start_that_waits_for_a_server_that_is_away_names_its_directory(rig, service):
+    """Systemd itself looks at the datasets' directory, so that no daemon is there yet to say what it waits for."""
+    service.configure(f'datasets = "{SCANS}/pictures"\n{configuration()}')
+    rig.write(SERVER, Path(fuse_server.__file__).read_text())
+    rig.write(f"/etc/systemd/system/{service.unit}.d/datasets.conf", (SYSTEMD / "examples/datasets.conf").read_text())
+    rig.path(SCANS).mkdir()
+    rig.boot()
+    service.wait_for("idle")
+    service.systemctl("stop")
+    with rig.running("python3", SERVER, SCANS) as server:
+        pid = server.stdout.readline().strip()
+        rig.run("ls", SCANS)
+        rig.run("sh", "-c", f"kill -STOP {pid}")
+        try:
+            rig.run("systemctl", "start", "--no-block", service.unit)
+
+            def find_state() -> dict | None:
+                found = service_of(service)
+                return found if found is not None and "answer" in found["why"] else None
+
+            state = rig.wait_until(find_state, what="the status has a reason")
+            assert re.fullmatch(
+                r"the service is starting: systemd has been preparing it since \d\d:\d\d(:\d\d)?, "
+                rf"the daemon itself hasn't begun, and {SCANS} doesn't answer",
+                state["why"],
+            )
+            assert state["word"] == "starting"
+            assert state["remedy"] == f"see to the disk or the server of {SCANS}; the start goes on when it answers"
+        finally:
+            rig.run("sh", "-c", f"kill -CONT {pid}")
+        rig.wait_until(lambda: service.show("ActiveState") == "active", what="the start goes on")
+        assert service_of(service) is None
+
+
+@on_every_release
+def test_start_that_waits_for_another_unit_names_that(rig, service):
+    """At boot, as behind a mount that datasets.conf names."""
+    slow = f"[Unit]\nBefore={service.unit}\n[Service]\nType=oneshot\nExecStart=/bin/sleep infinity\n"
+    rig.write("/etc/systemd/system/slow.service", f"{slow}[Install]\nWantedBy=multi-user.target\n")
+    rig.build("systemctl", "enable", "slow.service")
+    rig.boot(until_up=False)
+
+    def find_state() -> dict | None:
+        found = service_of(service)
+        return found if found is not None and "slow.service" in found["why"] else None
+
+    state = rig.wait_until(find_state, what="the status has a reason")
+    assert (state["word"], state["why"]) == (
+        "starting",
+        "the service is to be started: systemd waits with that for slow.service",
+    )
+    rig.run("systemctl", "stop", "slow.service")
+    rig.wait_until(lambda: service.show("ActiveState") == "active", what="the start goes on")
+    assert service_of(service) is None
 
 
 def give_own_service(rig, user: str) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fuse_server
 import pytest
 from container import Rig
 from timelapse_service import FREEZES, HALF_WAY, TimelapseService
+
+from plantimager.timelapse.support.errors import EXIT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +54,23 @@ def test_rig_that_is_absent_at_boot_costs_no_slot_within_its_grace(rig, service)
     record = service.records()[0]
     assert (record["status"], record["attempt"], record["interruptions"]) == ("succeeded", 1, 0)
     assert service.show("NRestarts") == "0"
+
+
+def test_store_on_a_server_without_a_lock_service_ends_the_start_with_the_cure(rig, service):
+    """The kernel's own answer, on a mount whose server refuses each lock, as NFS does without its lock service."""
+    server, place = "/usr/local/lib/fuse_server.py", "/srv/plant-imager3-app"
+    rig.write(server, Path(fuse_server.__file__).read_text())
+    rig.path(place).mkdir()
+    rig.boot()
+    with rig.running("python3", server, place) as serving:
+        assert serving.stdout.readline()
+        refused = rig.run("flock", "--nonblock", f"{place}/any", "true", check=False)
+        assert "No locks available" in refused.stderr
+        started = rig.run("env", "XDG_DATA_HOME=/srv", "/opt/plant-imager-timelapsed/bin/timelapsed", check=False)
+    assert started.returncode not in (0, EXIT_CONFIG)  # so that systemd tries it again
+    said = started.stdout + started.stderr
+    assert f"{place}: the file system there has no locks, and without them two daemons could write one store" in said
+    assert "put the storage directory on a disk of this machine; datasets may be on a network disk" in said
 
 
 def test_zone_that_is_set_while_the_service_runs_holds_for_the_next_timelapse(rig, service):

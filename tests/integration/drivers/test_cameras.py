@@ -10,7 +10,6 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -411,6 +410,19 @@ def program(photograph):
     return ["cp", str(photograph), "{output}"]
 
 
+def note_deadlines(monkeypatch):
+    """Return the list of the times that are given from now on."""
+    started = []
+
+    class Noted(process.Deadline):
+        def __init__(self, after):
+            started.append(after)
+            super().__init__(after)
+
+    monkeypatch.setattr(process, "Deadline", Noted)
+    return started
+
+
 def test_camera_that_hangs_is_killed_and_the_next_exposure_works(camera, program, monkeypatch):
     """A process that is stopped is as deaf as one that waits in the kernel."""
     monkeypatch.setattr(process, "GRACE", process.timedelta(0))
@@ -428,17 +440,15 @@ def test_camera_that_hangs_is_killed_and_the_next_exposure_works(camera, program
 
 def test_check_of_a_picture_has_a_time_of_its_own(camera, program, monkeypatch):
     """A slow machine decodes a large picture for seconds; nobody has to look at the cable for it."""
-    monkeypatch.setattr(process, "GRACE", process.timedelta(0))
     monkeypatch.setattr(process, "CLOSE_TIMEOUT", process.timedelta(0))
     top = camera("command", argv=program)
     top.trigger(exposure(), never_stop)
     worker = top._process.pid
-    resumed = threading.Timer(3, os.kill, (worker, signal.SIGCONT))
-
-    number = top.fetch(exposure(seconds=2), never_stop)
-    os.kill(worker, signal.SIGSTOP)
-    resumed.start()
-    assert format_and_size(top.picture(number, never_stop).content) == ("JPEG", (640, 480))
+    number = top.fetch(exposure(), never_stop)
+    with monkeypatch.context() as noting:
+        started = note_deadlines(noting)
+        assert format_and_size(top.picture(number, never_stop).content) == ("JPEG", (640, 480))
+        assert started == [process.JUDGE_TIMEOUT]
     monkeypatch.setattr(process, "JUDGE_TIMEOUT", process.timedelta(seconds=0.2))
     top.trigger(exposure(), never_stop)
     number = top.fetch(exposure(), never_stop)
@@ -461,14 +471,7 @@ def test_cancelled_exposure_has_little_time_left(camera, program, monkeypatch):
 
 def test_all_that_follows_a_cancellation_has_one_time_left(camera, program, monkeypatch):
     """Exposure, transfer and check: else the daemon gives up waiting for the driver."""
-    started = []
-
-    class Noted(process.Deadline):
-        def __init__(self, after):
-            started.append(after)
-            super().__init__(after)
-
-    monkeypatch.setattr(process, "Deadline", Noted)
+    started = note_deadlines(monkeypatch)
     monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=21))
     top = camera("command", argv=program)
     for scan in (1, 2):

@@ -14,9 +14,11 @@ import pytest
 from grbl_scans import facts_of, log_of, path_of, recorded_poses
 from PIL import Image
 from raw_files import nef
+from waiting import wait_until
 
 from plantimager.timelapse.drivers.cameras import process
 from plantimager.timelapse.drivers.cameras.process import CameraProcess
+from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.grbl import path_scan
 from plantimager.timelapse.drivers.grbl.hardware import GrblRig
 from plantimager.timelapse.drivers.grbl.tries import Tries
@@ -60,10 +62,18 @@ def test_every_picture_is_taken_with_a_camera_that_fails_now_and_then(
     rig, faults, request_, monkeypatch, arm_that_waits_for_checks, fault, exposures, retries
 ):
     """Four of four. What was repeated is counted in the metadata of each picture, and told with the result."""
-    hangs = fault in ("hang", "wait")
-    monkeypatch.setattr(process, "GRACE", process.timedelta(seconds=2 if hangs else 20))
+
+    class Patience(Deadline):
+        """Is over as soon as the camera hangs, and before that only when it is really over."""
+
+        def passed(self):
+            hangs = (faults / "hanging").exists()
+            (faults / "hanging").unlink(missing_ok=True)
+            return hangs or super().passed()
+
+    monkeypatch.setattr(process, "Deadline", Patience)
     (faults / fault).write_text(exposures)
-    driver, _ = rig(**OPTIONS, exposure_timeout="1s" if hangs else "20s")
+    driver, _ = rig(**OPTIONS, exposure_timeout="60s")
     result = driver.scan(request_, RecordingMonitor())
     assert result.pictures == 4
     assert [facts["retries"] for facts in facts_of(request_)] == retries
@@ -363,15 +373,15 @@ def test_arm_moves_on_while_a_picture_is_transferred(rig, faults, request_):
 
 @pytest.fixture
 def slow_checks(monkeypatch):
-    """Have each picture left in its check where the arm goes on to a next position; return what ends that."""
-    give = CameraProcess.picture
+    """Have the first two pictures left in their checks when the arm is at the next position; return what ends that."""
+    give, left = CameraProcess.picture, set()
 
-    def leave(camera, number, should_stop, is_left=lambda: False):
-        for _ in range(200):
-            if is_left():
-                return None
-            threading.Event().wait(0.005)
-        return give(camera, number, should_stop)
+    def leave(camera, number, should_stop, is_left):
+        if number > 1 or number in left:
+            return give(camera, number, should_stop)
+        wait_until(is_left, within=60)
+        left.add(number)
+        return None
 
     monkeypatch.setattr(CameraProcess, "picture", leave)
     return lambda: monkeypatch.setattr(CameraProcess, "picture", give)

@@ -235,7 +235,7 @@ elif os.environ["SLOT"] == "1":
 COMMAND = """
 driver = "command"
 clock = "trust"
-stall_timeout = "1s"
+stall_timeout = "8s"
 [drivers.command]
 argv = ["{program}"]
 stop_grace = 0.2

@@ -8,11 +8,11 @@ from 1 over all processes: ``3 7``. What is done with the camera is written to i
 ``first``       the first exposure after each opening fails; the content doesn't matter
 ``short``       half of the picture arrives
 ``lost``        the transfer fails
-``hang``        the exposure never ends
+``hang``        the exposure never ends; it makes the file ``hanging``
 ``crash``       the library crashes in the exposure
 ``asleep``      the camera answers nothing until it is opened again, which removes the file
 ``small``       the picture is another one, of 320 × 240
-``wait``        the transfer waits until the file ``check go`` is there
+``wait``        likewise the transfer, until the file ``go`` is there
 ``raw``         the content is a raw file, which the camera makes beside every picture, announced later
 ``raw first``   likewise, but it is the picture that is announced later
 ``raw late``    likewise, but only to one who waits for over a second
@@ -119,6 +119,7 @@ class Camera(real.Camera):
         if _hits("refuse") or (is_first and (FAULTS / "first").exists()):
             _fail()
         if _hits("hang"):
+            (FAULTS / "hanging").touch()
             threading.Event().wait()
         if _hits("crash"):
             os.abort()
@@ -152,8 +153,10 @@ class Camera(real.Camera):
         _log("transfer")
         if _hits("lost"):
             _fail(real.GP_ERROR_TIMEOUT)
-        while _hits("wait") and not (FAULTS / "go").exists():
-            threading.Event().wait(0.01)
+        if _hits("wait"):
+            (FAULTS / "hanging").touch()
+            while not (FAULTS / "go").exists():
+                threading.Event().wait(0.01)
         if name == SAME:
             folder, name = self.same.folder, self.same.name
         if name.endswith(".NEF"):

@@ -6,6 +6,7 @@ import pwd
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ from daemon_process import PLAINLY
 from msgspec.structs import replace
 from virtual_time import VirtualClock
 
-from plantimager.timelapse.cli import service_state, unit_facts
+from plantimager.timelapse.cli import service_start, service_state, unit_facts
 from plantimager.timelapse.cli.service_state import ServiceState, describe_absence, read_service_state
 from plantimager.timelapse.cli.session import Scope, Session, session_places
 from plantimager.timelapse.cli.status_view import service_lines
 from plantimager.timelapse.cli.terminal import Screen
 from plantimager.timelapse.cli.unit_facts import EXIT_NAMES
+from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.support.errors import EXIT_UNAVAILABLE
 
 UNIT = "plant-imager-timelapsed"
@@ -359,6 +361,81 @@ def test_service_that_starts_or_stops_says_so(manager):
     assert (manager.state().word, manager.state().why) == ("starting", f"the service is starting: {waits}")
     manager.show(ActiveState="deactivating", SubState="stop-sigterm")
     assert (manager.state().word, manager.state().why) == ("stopping", "the service is being stopped")
+
+
+def test_start_that_systemd_has_put_behind_another_names_that(manager):
+    """A mount of a server that is away, at boot: another start would only wait as well."""
+    manager.show(Job="112", After="basic.target srv-scans.mount", InactiveExitTimestampMonotonic="0")
+    others = "Id=basic.target\nActiveState=active\n\nId=srv-scans.mount\nActiveState=activating"
+    script = (manager.bin / "systemctl").read_text()
+    manager.program("systemctl", f"case \"$*\" in *basic.target*) echo '{others}'; exit;; esac\n{script}")
+    state = manager.state()
+    assert (state.word, state.why) == (
+        "starting",
+        "the service is to be started: systemd waits with that for srv-scans.mount",
+    )
+    assert state.remedy == "systemctl list-jobs shows what systemd does"
+
+
+@pytest.fixture
+def unbegun(tmp_path):
+    """Return the number of a process as systemd's own is before it becomes a service's program."""
+    program = tmp_path / "(timelapsed)"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "1000"]) as process:
+        yield process.pid
+        process.kill()
+
+
+def test_start_that_systemd_still_prepares_says_since_when(manager, unbegun):
+    """No daemon is there that could say what it waits for; what the one before said is no longer true."""
+    began = manager.session().clock.monotonic() - 60
+    manager.show(
+        ActiveState="activating",
+        SubState="start",
+        MainPID=str(unbegun),
+        StatusText="next slot 3",
+        ExecMainStartTimestampMonotonic=f"{began * 1e6:.0f}",
+    )
+    state = manager.state()
+    since = format_local_time(VirtualClock().now() - timedelta(minutes=1), VirtualClock().now())
+    assert (state.word, state.why) == (
+        "starting",
+        f"the service is starting: systemd has been preparing it since {since}, and the daemon itself hasn't begun",
+    )
+    assert state.remedy == "timelapsectl status --follow shows when it has"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_directory_that_does_not_answer_meanwhile_is_named(manager, unbegun, monkeypatch, named):
+    """One that a drop-in names, or any that is mounted: systemd looks at all of them."""
+    away = str(manager.root / "scans") if named else "/proc"
+
+    class Hangs(BaseException):
+        """Stands for a call that doesn't return."""
+
+    def statvfs(path):
+        if path == away:
+            raise Hangs
+        raise FileNotFoundError(path)  # is no reason to wait
+
+    def look_in_child(look, seconds, owned):
+        assert (seconds, owned) == (service_start.LOOK_SECONDS, manager.storage)
+        with pytest.raises(Hangs):
+            look()
+        raise TimeoutError
+
+    monkeypatch.setattr(service_start.os, "statvfs", statvfs)
+    monkeypatch.setattr(service_start, "look_in_child", look_in_child)
+    manager.show(
+        ActiveState="activating",
+        SubState="start",
+        MainPID=str(unbegun),
+        ReadWritePaths=f"/elsewhere -{away}" if named else "",
+    )
+    state = manager.state()
+    assert state.why.endswith(f", the daemon itself hasn't begun, and {away} doesn't answer")
+    assert state.remedy == f"see to the disk or the server of {away}; the start goes on when it answers"
 
 
 def test_running_service_of_another_store_is_not_called_stopped(manager):

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from plantimager.timelapse.channel.control_client import ServerNotThere
 from plantimager.timelapse.cli.acting import acting_as_owner, owned_stat
+from plantimager.timelapse.cli.service_start import describe_queued_start, describe_service_start
 from plantimager.timelapse.cli.session import SYSTEM_STORAGE, Scope
 from plantimager.timelapse.cli.unit_facts import (
     PACKAGED,
@@ -98,10 +99,10 @@ def _read_state(session: Session) -> ServiceState:
         case _, "deactivating":
             return ServiceState("stopping", "the service is being stopped", start)
         case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
-            status = f": {one_line(unit['StatusText'])}" if unit["StatusText"] else ""
-            restarts = _number(unit["NRestarts"])
-            why = f"the service is starting{status}{_describe_restarts(restarts)}"
-            return ServiceState("starting", why, "timelapsectl status --follow shows when it has", restarts)
+            (why, remedy), restarts = describe_service_start(session, unit), _number(unit["NRestarts"])
+            return ServiceState("starting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
+        case "loaded", "inactive" if unit["Job"]:
+            return ServiceState("starting", *describe_queued_start(session, unit))
         case "loaded", "inactive":
             return _describe_stopped(session, unit, start)
         case "loaded", "failed" | "activating":

@@ -21,7 +21,8 @@ NEEDS: Final = ("Requires", "BindsTo", "Requisite")
 PROPERTIES: Final = (
     *("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus"),
     *("NRestarts", "InvocationID", "User", "StatusText", "MainPID", "InactiveExitTimestampMonotonic"),
-    *("ConditionResult", "ConditionTimestampMonotonic", "FragmentPath", *NEEDS),
+    *("ConditionResult", "ConditionTimestampMonotonic", "ExecMainStartTimestampMonotonic", "ReadWritePaths"),
+    *("FragmentPath", "Job", "After", *NEEDS),
 )
 
 ABSENT: Final[Mapping[str, str]] = {
@@ -105,9 +106,7 @@ def find_absent_need(session: Session, unit: Mapping[str, str]) -> tuple[str, st
     needs = [name for kind in NEEDS for name in unit[kind].split()]
     if not needs:
         return None
-    command = ["systemctl", *session.manager, "show", "--property=Id,LoadState,ActiveState", "--", *needs]
-    shown = [block.splitlines() for block in ask(session.environment, command).split("\n\n")]
-    found = [dict(line.partition("=")[::2] for line in lines) for lines in shown]
+    found = _show_states(session, needs)
     for state, why in ABSENT.items():
         for need in found:
             name = one_line(need.get("Id", ""))
@@ -122,6 +121,18 @@ def describe_exit(status: int) -> str:
     name = EXIT_NAMES.get(status, "")
     words = EXIT_WORDS.get(name, "systemd can't prepare what its unit or a drop-in asks for")
     return name and f"{words} ({status}/{name})"
+
+
+def find_waited_for(session: Session, unit: Mapping[str, str]) -> Sequence[str]:
+    """Return the units that are starting just now and after which the service is to start."""
+    found = _show_states(session, unit["After"].split())
+    return [one_line(other.get("Id", "")) for other in found if other.get("ActiveState") == "activating"]
+
+
+def _show_states(session: Session, names: Sequence[str]) -> Sequence[Mapping[str, str]]:
+    command = ["systemctl", *session.manager, "show", "--property=Id,LoadState,ActiveState", "--", *names]
+    shown = [block.splitlines() for block in ask(session.environment, command).split("\n\n")]
+    return [dict(line.partition("=")[::2] for line in lines) for lines in shown]
 
 
 def ask(environment: Mapping[str, str], command: Sequence[str]) -> str:

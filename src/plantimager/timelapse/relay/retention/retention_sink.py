@@ -20,15 +20,7 @@ from plantimager.timelapse.datasets.set_aside import removal_name
 from plantimager.timelapse.relay.actions import RelayAction, log_relay
 from plantimager.timelapse.relay.deliver.delivery import Unreachable
 from plantimager.timelapse.relay.deliver.pacing import Interrupted
-from plantimager.timelapse.relay.retention.deletable import (
-    Stays,
-    describe_refusal,
-    digest_everywhere,
-    entries_everywhere,
-    objection_to_removal,
-    put_back,
-    read_deletable,
-)
+from plantimager.timelapse.relay.retention import deletable
 from plantimager.timelapse.relay.retention.other_copies import NAME, OtherCopies
 from plantimager.timelapse.relay.sealed_dataset import DatasetGone
 from plantimager.timelapse.relay.sink import WorksOnLatest
@@ -103,7 +95,7 @@ class RetentionSink(WorksOnLatest):
             try:
                 self.remove_due(view.taken, is_clock_trusted=self._is_clock_trusted(view.daemon))
             except OSError as problem:
-                self._report_kept([describe_refusal(problem)])
+                self._report_kept([deletable.describe_refusal(problem)])
             except Exception as problem:  # noqa: BLE001 - a mistake of ours stops no delivery
                 log_relay(RelayAction.RELAY_FAILED, f"retention: {problem!r}", error=problem)
 
@@ -136,7 +128,7 @@ class RetentionSink(WorksOnLatest):
                     break
                 try:
                     gone.append(self._remove(scan, taken))
-                except Stays as objection:
+                except deletable.Stays as objection:
                     if self._keep(scan, str(objection)):
                         kept.append(f"{scan.scan_id} stays here: {objection}")
                 except Unreachable:
@@ -155,13 +147,13 @@ class RetentionSink(WorksOnLatest):
         now = self._host.clock.monotonic()
         for scan in sorted(scans, key=lambda scan: scan.taken_at):
             is_known = scan.key in self._removed.entries or self._kept.get(scan.key, (now, ""))[0] > now
-            if not is_known and digest_everywhere(self._ledgers, scan.key):
+            if not is_known and deletable.digest_everywhere(self._ledgers, scan.key):
                 yield scan
 
     def _barred(self, scans: Iterable[TakenScan]) -> Iterator[str]:
         """Yield why datasets of a kind that every target has are never removed, each reason once."""
         for scan in scans:
-            objection = objection_to_removal(entries_everywhere(self._ledgers, scan.key))
+            objection = deletable.objection_to_removal(deletable.entries_everywhere(self._ledgers, scan.key))
             if objection and objection not in self._kept:
                 self._kept[objection] = inf, ""
                 yield f"{scan.scan_id} and others like it stay here: {objection}"
@@ -189,9 +181,9 @@ class RetentionSink(WorksOnLatest):
             It is here afterwards, or a part of it under another name. Without words where it is gone already.
         """
         directory = self._host.datasets_of([scan.scan_id]) / scan.scan_id
-        sealed = read_deletable(directory, scan, self._owner)
+        sealed = deletable.read_deletable(directory, scan, self._owner)
         if not self._is_still(scan, sealed.digest):
-            raise Stays("it is not what was delivered")
+            raise deletable.Stays("it is not what was delivered")
         self._copies.wait_for_turn()
         aside = directory.with_name(removal_name(scan.scan_id, scan.key, self._owner))
         tidy, self._tidy = self._tidy, None
@@ -201,10 +193,10 @@ class RetentionSink(WorksOnLatest):
             if not objection:
                 entry = self._finish_one(scan, aside)
         except OSError as problem:
-            raise Stays(f"as {aside.name}: {describe_refusal(problem)}") from None
+            raise deletable.Stays(f"as {aside.name}: {deletable.describe_refusal(problem)}") from None
         self._tidy = tidy
         if objection:
-            raise Stays(objection)
+            raise deletable.Stays(objection)
         return entry
 
     def _last_objection(self, scan: TakenScan, aside: Path, taken: TakenScans, digest: str) -> str:
@@ -219,14 +211,14 @@ class RetentionSink(WorksOnLatest):
             objection = str(problem)
         finally:
             if objection:
-                put_back(aside, scan)
+                deletable.put_back(aside, scan)
         return objection
 
     def _is_still(self, scan: TakenScan, digest: str) -> bool:
         """Return whether the ledgers say so now: a person may have had one forget it while the dataset was read."""
         for ledger in self._ledgers.values():
             ledger.refresh()
-        return digest_everywhere(self._ledgers, scan.key) == digest
+        return deletable.digest_everywhere(self._ledgers, scan.key) == digest
 
     def _keep(self, scan: TakenScan, objection: str) -> bool:
         """Leave a dataset for a day; return whether that is to be reported."""
@@ -247,9 +239,9 @@ class RetentionSink(WorksOnLatest):
                 if scan.key in self._removed.entries or not is_there(aside / RECEIPT):
                     gone.append(self._finish_one(scan, aside))
                 else:
-                    put_back(aside, scan)
+                    deletable.put_back(aside, scan)
             except OSError as problem:
-                problems.append(f"{aside.name} is left: {describe_refusal(problem)}")
+                problems.append(f"{aside.name} is left: {deletable.describe_refusal(problem)}")
         self._tidy = None if problems else places
         return problems
 
