@@ -491,7 +491,7 @@ class Life:
         self.disk = VirtualDisk(self)
         self.daemon = SimulatedDaemon(self)
         self.ended: End | None = None
-        self.acted = False
+        self.trusts_clock = False
         """Whether the daemon has done anything irreversible."""
         self.last_write: datetime | None = None
         if world.places.store.exists():
@@ -862,19 +862,21 @@ class Life:
         return self.notices.is_ready
 
     def will_act(self) -> None:
-        """Check, before the first thing that can't be undone, that the clock can be trusted."""
-        if self.acted:
-            return
-        self.acted = True
+        """Check, before what can't be undone, that the clock was judged; whoever sets it afterwards is not foreseen."""
+        assert self.trusts_clock, "acted before the clock was trusted"
+
+    def judge_trust(self) -> None:
+        """Check that the clock can be trusted, now that the daemon does."""
+        self.trusts_clock = True
         config, clock = self.world.config, self.clock
         synchronised = clock.evidence().kernel_synchronised
         behind = self.last_write is not None and clock.now() < self.last_write
         waited = clock.since_boot() >= config.clock_wait.total_seconds()
         if config.clock is ClockPolicy.NTP_ONLY:
-            assert synchronised, "acted without network time"
+            assert synchronised, "trusted without network time"
         if config.clock is not ClockPolicy.TRUST:
-            assert synchronised or clock.evidence().set_from_rtc or waited, "acted on a clock that nobody vouches for"
-            assert not behind or (synchronised and waited), "acted on a clock that is behind the store"
+            assert synchronised or clock.evidence().set_from_rtc or waited, "trusted a clock that nobody vouches for"
+            assert not behind or (synchronised and waited), "trusted a clock that is behind the store"
 
     def scan_begins(self, request: ScanRequest) -> None:
         """Check that this slot may be taken now."""
@@ -1500,6 +1502,8 @@ class _Collector(logging.Handler):
         sentence = record.getMessage().removeprefix(f"{action}: ")
         line = Line(action, sentence, record.levelno, fields, self._life.true_now)
         self._life.world.journal.append(line)
+        if action == "clock_trusted":
+            self._life.judge_trust()
         if action.startswith("definition_"):
             self._life.awaits_disk = "begins as soon as it can" in sentence or "is tried again" in sentence
         self._life.judge_line(line)

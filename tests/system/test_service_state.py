@@ -137,6 +137,7 @@ def test_start_that_waits_for_a_server_that_is_away_names_its_directory(rig, ser
     service.systemctl("stop")
     with rig.running("python3", SERVER, SCANS) as server:
         pid = server.stdout.readline().strip()
+        assert pid.isdigit(), pid + server.stdout.read()
         rig.run("ls", SCANS)
         rig.run("sh", "-c", f"kill -STOP {pid}")
         try:

@@ -249,7 +249,7 @@ def files_that_lie(client: socket.socket) -> None:
 def late(client: socket.socket) -> None:
     gone = select.poll()
     gone.register(client, 0)  # only the end of the connection: whoever asks has given up
-    gone.poll()
+    gone.poll(10_000)  # longer than any command waits here
     client.sendall(f'{{"version":1,"accepted":true,"message":"{SECRET}","details":{{}},"files":[]}}\n'.encode())
 
 

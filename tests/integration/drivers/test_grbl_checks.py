@@ -96,15 +96,20 @@ def test_arm_goes_back_where_a_check_fails_when_it_has_left_the_next_position(ri
     driver, board = rig(**TOP)
     monitor = RecordingMonitor()
 
+    is_over = threading.Event()
+
     def end_check():
-        while len(board.goals) < 4:
-            threading.Event().wait(0.01)
+        while len(board.goals) < 4 and not is_over.wait(0.01):
+            pass
         (faults / "check go").touch()
 
     watcher = threading.Thread(target=end_check)
     watcher.start()
-    assert driver.scan(request_, monitor).pictures == 4
-    watcher.join()
+    try:
+        assert driver.scan(request_, monitor).pictures == 4
+    finally:
+        is_over.set()
+        watcher.join()
     first, second, third, fourth = board.goals[:4]
     assert board.goals == [first, second, third, fourth, second, fourth]
     assert retries(request_) == [0, 1, 0, 0]

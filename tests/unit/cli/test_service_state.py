@@ -13,6 +13,7 @@ import pytest
 from daemon_process import PLAINLY
 from msgspec.structs import replace
 from virtual_time import VirtualClock
+from waiting import wait_until
 
 from plantimager.timelapse.cli import service_start, service_state, unit_facts
 from plantimager.timelapse.cli.service_state import ServiceState, describe_absence, read_service_state
@@ -383,12 +384,15 @@ def unbegun(tmp_path):
     program = tmp_path / "(timelapsed)"
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([program, "1000"]) as process:
+        comm = Path(f"/proc/{process.pid}/comm")
+        wait_until(lambda: comm.read_text().startswith("("), within=60, what="the program's name")
         yield process.pid
         process.kill()
 
 
-def test_start_that_systemd_still_prepares_says_since_when(manager, unbegun):
+def test_start_that_systemd_still_prepares_says_since_when(manager, unbegun, monkeypatch):
     """No daemon is there that could say what it waits for; what the one before said is no longer true."""
+    monkeypatch.setattr(service_start, "LOOK_SECONDS", 60.0)  # the mounts of a busy host
     began = manager.session().clock.monotonic() - 60
     manager.show(
         ActiveState="activating",
