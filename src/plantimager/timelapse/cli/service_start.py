@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from plantimager.timelapse.cli.child_look import look_in_child
 from plantimager.timelapse.cli.unit_facts import find_waited_for
 from plantimager.timelapse.domain.wording import format_local_time
-from plantimager.timelapse.support.file_system import MOUNTS, read_mounts
+from plantimager.timelapse.support.file_system import mounts_now
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def find_silent_directory(store: Path, named: Sequence[str]) -> str:
 
     An automount point that isn't among these is passed over, since a look would have its disk mounted.
     """
-    mounted = [
-        mount.point for mount in read_mounts(MOUNTS.read_text(errors="surrogateescape")) if mount.type != "autofs"
-    ]
+    mounted = [mount.point for mount in mounts_now() if mount.type != "autofs"]
     paths = [str(store), *named, *mounted]
     with mmap.mmap(-1, INDEX_BYTES) as shared:  # shared with the child
 
