@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.child_look import look_in_child
-from plantimager.timelapse.cli.unit_facts import find_waited_for
 from plantimager.timelapse.domain.wording import format_local_time
 from plantimager.timelapse.support.file_system import mounts_now
 from plantimager.timelapse.support.text import one_line
@@ -44,9 +43,9 @@ def describe_service_start(session: Session, unit: Mapping[str, str]) -> tuple[s
     return f"{why}, and the daemon itself hasn't begun", remedy
 
 
-def describe_queued_start(session: Session, unit: Mapping[str, str]) -> tuple[str, str]:
+def describe_queued_start(session: Session, waited_for: Sequence[str]) -> tuple[str, str]:
     """Return the units that systemd starts before the service, such as a mount that hangs, and how they are seen."""
-    before = " and ".join(find_waited_for(session, unit)) or "what is to start before it"
+    before = " and ".join(waited_for) or "what is to start before it"
     why = f"the service is to be started: systemd waits with that for {before}"
     return why, f"{session.systemctl} list-jobs shows what systemd does"
 
