@@ -480,6 +480,31 @@ def test_directory_that_does_not_answer_meanwhile_is_named(manager, unbegun, mon
     assert state.remedy == f"see to the disk or the server of {away}; the start goes on when it answers"
 
 
+def test_directory_stays_named_while_the_look_at_it_hangs(manager, unbegun, monkeypatch):
+    """No second look is begun then. The first hangs at the store's directory where it hasn't begun: by its owner."""
+    away = str(manager.root / "scans")
+    hangs_at = iter([None, away, None])
+
+    class Hangs(BaseException):
+        """Stands for a call that doesn't return."""
+
+    def statvfs(path):
+        if path == away:
+            raise Hangs
+
+    def look_in_child(look, *_):
+        if next(hangs_at) is not None:
+            with pytest.raises(Hangs):
+                look()
+        raise TimeoutError
+
+    monkeypatch.setattr(service_start.os, "statvfs", statvfs)
+    monkeypatch.setattr(service_start, "look_in_child", look_in_child)
+    manager.show(ActiveState="activating", SubState="start", MainPID=str(unbegun), ReadWritePaths=away)
+    for named in (manager.storage, away, away):
+        assert manager.state().why.endswith(f", and {named} doesn't answer")
+
+
 def test_running_service_of_another_store_is_not_called_stopped(manager):
     """A drop-in may have given it another directory, or the lock can't be seen from here."""
     manager.show(ActiveState="active", SubState="running", MainPID="12")

@@ -23,6 +23,11 @@ LOOK_SECONDS: Final = 3.0
 """For all directories together; each answers at once, or its disk or server is slow or away."""
 
 INDEX_BYTES: Final = 4
+NOT_BEGUN: Final = 2**32 - 1
+"""The index before the first directory."""
+
+_silent: Final[dict[Path, str]] = {}
+"""The directory that the last look at all of them hung at, by the store's."""
 
 
 def describe_service_start(session: Session, unit: Mapping[str, str]) -> tuple[str, str]:
@@ -65,6 +70,7 @@ def find_silent_directory(store: Path, named: Sequence[str]) -> str:
     mounted = [mount.point for mount in mounts_now() if mount.type != "autofs"]
     paths = [str(store), *named, *mounted]
     with mmap.mmap(-1, INDEX_BYTES) as shared:  # shared with the child
+        shared[:] = NOT_BEGUN.to_bytes(INDEX_BYTES)
 
         def look() -> None:
             for index, path in enumerate(paths):
@@ -75,7 +81,10 @@ def find_silent_directory(store: Path, named: Sequence[str]) -> str:
         try:
             look_in_child(look, LOOK_SECONDS, store)
         except TimeoutError:
-            return paths[int.from_bytes(shared[:])]
+            index = int.from_bytes(shared[:])
+            # It hasn't begun where the look before still hangs, or where that at the store's owner does.
+            _silent[store] = paths[index] if index != NOT_BEGUN else _silent.get(store, paths[0])
+            return _silent[store]
         except OSError:  # of the child
             pass
     return ""
