@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from plantimager.timelapse.cli.acting import acting_as_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 KILLED_SECONDS = 0.5  # a test shortens it
 """For a killed child to be gone: at once, unless it waits in a call to a disk that hangs."""
+
+STORAGE_SECONDS: Final = 10.0
+"""For the storage directory to answer: a disk that slept takes some of them."""
 
 _hanging: Final[dict[object, int]] = {}
 """The children that were killed and aren't gone, by what they look at."""
@@ -59,6 +62,25 @@ def look_in_child(look: Callable[[], T], seconds: float, owned: Path) -> T:
             if not _reap(child, KILLED_SECONDS):
                 _hanging[kind] = child
     return found
+
+
+def find_silent(directories: Iterable[Path]) -> Path | None:
+    """Return the first directory whose disk or server doesn't answer within `STORAGE_SECONDS`; ``None`` if all do."""
+    return next((directory for directory in directories if not _answers(directory)), None)
+
+
+def _answers(directory: Path) -> bool:
+    def look() -> None:
+        with suppress(OSError):  # is an answer, too
+            os.statvfs(directory)
+
+    try:
+        look_in_child(look, STORAGE_SECONDS, directory)
+    except TimeoutError:
+        return False
+    except OSError:  # of the child
+        pass
+    return True
 
 
 def _reap(child: int, seconds: float) -> bool:
