@@ -169,6 +169,15 @@ def test_what_a_later_version_wrote_costs_comparing(ledger, path):
     assert read(path) == ({}, 1)
 
 
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize("part", [b'"why": "\xff"', b'"new": %b%b' % (b"[" * 9999, b"]" * 9999)])
+def test_a_line_that_can_not_be_read_is_damaged_whatever_its_checksum(path, part):
+    """What has written it is not known."""
+    entry = b'{"key": "tl_9 2027", "outcome": "delivered", "at": "2027", %b}' % part
+    path.write_bytes(path.read_bytes() + b"%s\t%08x\n" % (entry, zlib.crc32(entry)))
+    assert read(path) == ({}, 1)
+
+
 @pytest.mark.parametrize("torn", [b"t", b"x" * 9999, b"\0" * 4096])
 def test_a_torn_line_is_cut_off_by_the_next_record(ledger, path, torn):
     """The file has no damage then, and nothing before it is doubted."""

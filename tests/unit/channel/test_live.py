@@ -23,6 +23,7 @@ from plantimager.timelapse.channel.live import (
 )
 from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.store.schema import Logbook
+from plantimager.timelapse.support.text import one_line
 
 AT = datetime(2026, 6, 22, 8, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -88,13 +89,37 @@ def test_file_has_every_key_under_the_name_that_other_versions_read(tmp_path):
     assert json.loads(live_path(store).read_text()).keys() == {*FACTS, "at"}
 
 
+TROUBLES = ("trouble", "degraded", "datasets")
+TEXTS = ("status", "rig", *TROUBLES, "driver")
+OTHERWISE = {key: {key: "[{'since': 3}]"} for key in TROUBLES}
+"""What is read where each key has a value of another type; nothing for the others."""
+
+
 @pytest.mark.parametrize("key", FACTS)
 def test_daemon_of_another_version_is_understood_as_far_as_it_goes(key):
     """It says more, or lacks a key, or says one in another way: the others count."""
     without = replace(WHOLE, **{key: getattr(LiveStatus(), key)})
     assert live_status_of({**FACTS, "mood": "good"}) == WHOLE
     assert live_status_of({name: fact for name, fact in FACTS.items() if name != key}) == without
-    assert live_status_of({**FACTS, key: [{"since": 3}]}) == without
+    assert live_status_of({**FACTS, key: [{"since": 3}]}) == replace(without, **OTHERWISE.get(key, {}))
+    without_word = replace(without, **({key: ""} if key in TEXTS else {}))
+    assert live_status_of({**FACTS, key: json.loads('"\\ud800"')}) == without_word
+
+
+@pytest.mark.parametrize("key", TROUBLES)
+@pytest.mark.parametrize(
+    ("said", "read"), [(True, "True"), (["full"], "['full']"), (False, None), (0, None), ([], None), ("", "")]
+)
+def test_trouble_that_is_no_text_is_trouble(key, said, read):
+    """No alarm is lost by the way in which another version words it."""
+    assert live_status_of({**FACTS, key: said}) == replace(WHOLE, **{key: read})
+
+
+def test_a_note_that_is_no_text_hides_no_other_note():
+    """Each is read by itself."""
+    said = json.loads('["one", {"two": 2}, "\\ud800two", null]')
+    assert live_status_of({**FACTS, "notes": said}).notes == ("one", one_line("\ud800two"))
+    assert live_status_of({**FACTS, "notes": {"one": 1}}).notes == ()
 
 
 def test_texts_of_a_status_are_on_one_line():

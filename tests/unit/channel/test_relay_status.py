@@ -70,6 +70,16 @@ def test_a_relay_that_does_not_run_sends_nothing(tmp_path):
     assert [*describe_relay(tmp_path, AT)] == ["1 of 2 delivered (lab); the relay is not running"]
 
 
+@pytest.mark.parametrize(
+    "damage", [b'{"pid": 1, "sinks": [{"name": "\xff"}]}', b'{"new": %b%b}' % (b"[" * 9999, b"]" * 9999)]
+)
+def test_a_status_of_damaged_bytes_is_none(tmp_path, damage):
+    """It is never synced: a power cut may leave anything."""
+    relay_status_path(tmp_path).write_bytes(damage)
+    assert read_relay_status(tmp_path) is None
+    assert [*describe_relay(tmp_path, AT)] == []
+
+
 @pytest.mark.parametrize("time", ["2026-06-22T08:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
 @pytest.mark.parametrize("field", ["delivered_at", "oldest", "worked_at", "since"])
 def test_a_status_with_a_time_that_can_not_be_shown_is_none(tmp_path, time, field):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from plantimager.timelapse.cli import child_look
 from plantimager.timelapse.cli.child_look import look_in_child
 
 SERVICE = 64_011
@@ -21,6 +22,23 @@ try:
     look_in_child(hang, 0.2, Path("/"))
 except TimeoutError:
     print("went on")
+"""
+
+MANY = """
+import os, signal
+from pathlib import Path
+from plantimager.timelapse.cli import child_look
+from plantimager.timelapse.cli.child_look import look_in_child
+child_look.KILLED_SECONDS = 60
+for number in range(40):
+    try:
+        look_in_child((lambda: None, signal.pause, lambda: 1 // 0)[number % 3], (60, 0, 60)[number % 3], Path("/"))
+    except OSError:
+        pass
+try:
+    print(os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("no child")
 """
 
 
@@ -52,3 +70,39 @@ def test_a_look_that_hangs_holds_no_pipe_open():
     """Whoever reads what a command writes sees its end."""
     done = subprocess.run([sys.executable, "-c", HANG], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("went on\n", "")
+
+
+def test_looks_leave_no_process_behind():
+    """``status --follow`` makes them for days."""
+    done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "no child\n"
+
+
+def test_no_second_look_waits_where_the_first_can_not_be_killed(tmp_path, monkeypatch):
+    """It is in a call to a disk that hangs. When that returns the child is gone, and looks go on."""
+    forked, fork = [], os.fork
+
+    def noting_fork():
+        forked.append(fork())
+        return forked[-1]
+
+    def hang():
+        signal.pause()
+
+    monkeypatch.setattr(child_look.os, "fork", noting_fork)
+    monkeypatch.setattr(child_look, "KILLED_SECONDS", 60)
+    with monkeypatch.context() as unkillable:
+        unkillable.setattr(child_look, "KILLED_SECONDS", 0)
+        unkillable.setattr(child_look.os, "kill", lambda *_: None)
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                look_in_child(hang, 0, tmp_path)
+    assert len(forked) == 1
+    assert look_in_child(lambda: "another look", 60, tmp_path) == "another look"
+    os.kill(forked[0], signal.SIGKILL)
+    os.waitid(os.P_PID, forked[0], os.WEXITED | os.WNOWAIT)
+    with pytest.raises(TimeoutError):
+        look_in_child(hang, 0, tmp_path)  # a new one
+    with pytest.raises(ChildProcessError):
+        os.waitpid(forked[0], os.WNOHANG)
+    assert not child_look._hanging

@@ -65,6 +65,11 @@ class Manager:
         self.program("systemctl", f"cat <<'END'\n{shown}\nEND")
         self.program("journalctl", f"cat <<'END'\n{line}\nEND" if line else "exit 1")
 
+    def show_others(self, shown: str) -> None:
+        """Have systemd say this of the units `BOTH`."""
+        script = (self.bin / "systemctl").read_text()
+        self.program("systemctl", f"case \"$*\" in *'{BOTH}'*) echo '{shown}'; exit;; esac\n{script}")
+
     def asked(self) -> str:
         """Return the arguments that the programs got."""
         return (self.root / "asked").read_text()
@@ -364,18 +369,55 @@ def test_service_that_starts_or_stops_says_so(manager):
     assert (manager.state().word, manager.state().why) == ("stopping", "the service is being stopped")
 
 
+BOTH = "basic.target srv-scans.mount"
+OTHERS = "Id=basic.target\nActiveState=active\n\nId=srv-scans.mount\nActiveState=activating"
+
+
 def test_start_that_systemd_has_put_behind_another_names_that(manager):
     """A mount of a server that is away, at boot: another start would only wait as well."""
-    manager.show(Job="112", After="basic.target srv-scans.mount", InactiveExitTimestampMonotonic="0")
-    others = "Id=basic.target\nActiveState=active\n\nId=srv-scans.mount\nActiveState=activating"
-    script = (manager.bin / "systemctl").read_text()
-    manager.program("systemctl", f"case \"$*\" in *basic.target*) echo '{others}'; exit;; esac\n{script}")
+    manager.show(Job="112", After=BOTH, InactiveExitTimestampMonotonic="0")
+    manager.show_others(OTHERS)
     state = manager.state()
     assert (state.word, state.why) == (
         "starting",
         "the service is to be started: systemd waits with that for srv-scans.mount",
     )
     assert state.remedy == "systemctl list-jobs shows what systemd does"
+
+
+@pytest.mark.parametrize(
+    ("active", "sub", "word"),
+    [
+        ("failed", "failed", "failed (exit 1)"),
+        ("activating", "auto-restart", "restarting"),
+        ("activating", "auto-restart-queued", "restarting"),
+    ],
+)
+def test_start_after_a_failure_that_is_put_behind_another_names_both(manager, active, sub, word):
+    """Why it failed, and what keeps the next start: a disk that is away may be the one and the other."""
+    failed = {"ActiveState": active, "SubState": sub, "Result": "exit-code", "ExecMainStatus": "1", "After": BOTH}
+    manager.show(**failed)
+    manager.show_others(OTHERS)
+    before = manager.state()
+    assert (before.word, before.why) == (word, "it ended with exit status 1")
+    manager.show(**failed, Job="112")
+    manager.show_others(OTHERS.replace("activating", "active"))
+    assert manager.state() == before
+    manager.show(**failed, Job="112")
+    manager.show_others(OTHERS)
+    waits = "the service is to be started: systemd waits with that for srv-scans.mount"
+    state = manager.state()
+    assert (state.word, state.why) == (word, f"{before.why}; {waits}")
+    assert state.remedy == f"systemctl list-jobs shows what systemd does; {before.remedy}"
+
+
+def test_line_of_a_service_gives_its_unit_no_other_state(manager):
+    """A driver by others may put anything into it."""
+    manager.show(ActiveState="activating", SubState="start", StatusText="a\u2028ActiveState=inactive")
+    assert (manager.state().word, manager.state().why) == (
+        "starting",
+        "the service is starting: a ActiveState=inactive",
+    )
 
 
 @pytest.fixture
@@ -440,6 +482,31 @@ def test_directory_that_does_not_answer_meanwhile_is_named(manager, unbegun, mon
     state = manager.state()
     assert state.why.endswith(f", the daemon itself hasn't begun, and {away} doesn't answer")
     assert state.remedy == f"see to the disk or the server of {away}; the start goes on when it answers"
+
+
+def test_directory_stays_named_while_the_look_at_it_hangs(manager, unbegun, monkeypatch):
+    """No second look is begun then. The first hangs at the store's directory where it hasn't begun: by its owner."""
+    away = str(manager.root / "scans")
+    hangs_at = iter([None, away, None])
+
+    class Hangs(BaseException):
+        """Stands for a call that doesn't return."""
+
+    def statvfs(path):
+        if path == away:
+            raise Hangs
+
+    def look_in_child(look, *_):
+        if next(hangs_at) is not None:
+            with pytest.raises(Hangs):
+                look()
+        raise TimeoutError
+
+    monkeypatch.setattr(service_start.os, "statvfs", statvfs)
+    monkeypatch.setattr(service_start, "look_in_child", look_in_child)
+    manager.show(ActiveState="activating", SubState="start", MainPID=str(unbegun), ReadWritePaths=away)
+    for named in (manager.storage, away, away):
+        assert manager.state().why.endswith(f", and {named} doesn't answer")
 
 
 def test_running_service_of_another_store_is_not_called_stopped(manager):

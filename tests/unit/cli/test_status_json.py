@@ -157,7 +157,7 @@ def follow(monkeypatch, screen, tmp_path):
         monkeypatch.setattr(SnapshotSource, "take", take_next)
         monkeypatch.setattr(status, "REFRESH_SECONDS", 0)
         places = find_places({"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
-        session = SimpleNamespace(store=tmp_path / "store", clock=None, screen=screen(), places=places)
+        session = SimpleNamespace(store=tmp_path / "store", clock=None, screen=screen(), places=places, silent=None)
         assert status.run_status(SimpleNamespace(follow=True, json=True, records=10), session) == 0
         return session.screen.stream.buffer.getvalue().decode().splitlines()
 

@@ -65,3 +65,16 @@ def test_the_relay_is_asked_where_its_directory_is_below_one_that_is_closed(sess
     answer = Answer(accepted=True, message="", files=(msgspec.json.encode(entries),))
     monkeypatch.setattr(verify, "ask_relay", lambda *_: answer)
     assert [*verify._find_entries(session, half_way)] == ["lab.ledger"]
+
+
+@pytest.mark.parametrize("said", [b"[]", b'{"lab.ledger": [{"key": "\xff"}]}', b"[" * 9999])
+def test_an_answer_of_the_relay_that_can_not_be_read_is_no_answer(session, monkeypatch, half_way, said):
+    """The relay may be of another version."""
+
+    def closed(_session):
+        raise CLOSED
+
+    monkeypatch.setattr(verify, "_read_ledgers", closed)
+    monkeypatch.setattr(verify, "ask_relay", lambda *_: Answer(accepted=True, message="", files=(said,)))
+    with pytest.raises(ServiceRefused, match="the relay's answer can't be understood"):
+        verify._find_entries(session, half_way)

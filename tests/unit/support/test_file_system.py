@@ -39,7 +39,7 @@ def host(tmp_path, monkeypatch):
 
     def make(mounts, uuids=(), command_line=""):
         for name, text in (("MOUNTS", mounts), ("KERNEL_COMMAND_LINE", command_line)):
-            (tmp_path / name).write_text(text)
+            (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
             monkeypatch.setattr(file_system, name, tmp_path / name)
         for device, uuid in dict(uuids).items():
             (tmp_path / f"b{device}").write_text(f"S:disk/by-uuid/{uuid}\nE:ID_FS_UUID={uuid}\nE:ID_FS_TYPE=xfs\n")
@@ -90,6 +90,21 @@ def test_last_of_several_mounts_on_a_directory_counts():
     """It hides the others, as an automount point is hidden by its disk."""
     mounts = file_system.read_mounts(ROOT + DISK.replace("xfs", "autofs") + DISK)
     assert find_mount(Path("/mnt/the disk/scans"), mounts).type == "xfs"
+
+
+@pytest.mark.parametrize("break_", ["\u2028", "\x85", "\x0c", "\x1c", "\r", "\udcff"])
+def test_name_of_a_mount_may_have_what_python_takes_for_a_line_break(host, break_):
+    """Whoever may mount a disk, or has it mounted under its label, chooses the name."""
+    host((ROOT + DISK.replace("disk", f"di{break_}sk") + NFS).encode("utf-8", "surrogateescape"))
+    assert lock_reason(Path("/srv/nas")) is None
+    points = [mount.point for mount in file_system.mounts_now()]
+    assert points == ["/", f"/mnt/the di{break_}sk", "/srv/nas"]
+
+
+def test_line_on_mounts_that_can_not_be_read_is_passed_over(host):
+    """The others count."""
+    host(f"?\n{ROOT}40 22 8:17 / /mnt/x rw - xfs\n{NFS}")
+    assert [mount.point for mount in file_system.mounts_now()] == ["/", "/srv/nas"]
 
 
 def test_disk_is_known_by_its_uuid_whatever_its_name(host, tmp_path):

@@ -243,7 +243,7 @@ def _decode(line: bytes) -> LedgerEntry | None:
         return None
     try:
         return msgspec.json.decode(text, type=LedgerEntry)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -11,8 +11,8 @@ import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct, ValidationError, convert, to_builtins
-from msgspec.structs import fields
+from msgspec import Meta, Struct, convert, to_builtins
+from msgspec.structs import FieldInfo, fields
 
 from plantimager.timelapse.domain.absence import LastSign
 from plantimager.timelapse.support.clock import boot_time
@@ -33,6 +33,8 @@ MAX_LIVE_BYTES: Final = 100_000
 """A larger file is ignored."""
 SEEN, MARK = "seen", "mark"
 """The keys by which a request for the status names the store that was seen, and an answer its own."""
+_TROUBLES: Final = ("trouble", "degraded", "datasets")
+"""The keys that are there, or are not empty, only where something is wrong."""
 
 
 class ScanProgress(Struct, frozen=True):
@@ -78,16 +80,23 @@ class LiveStatus(Struct, frozen=True, kw_only=True):
 def live_status_of(facts: Mapping[str, Any]) -> LiveStatus:
     """Return the status that a file or an answer holds, its texts on one line each.
 
-    A daemon of another version may say more or less, or otherwise: each key is read by itself, and one that can't be
-    read counts as not said.
+    A daemon of another version may say more or less, or otherwise: each key is read by itself, and each note, and what
+    can't be read counts as not said. Something is wrong also where a trouble is no text (``true``).
     """
     said: dict[str, Any] = {}
     for key in fields(LiveStatus):
-        with contextlib.suppress(KeyError, ValidationError):
-            value = convert(facts[key.name], key.type)
-            value = tuple(map(one_line, value)) if isinstance(value, tuple) else value
-            said[key.name] = one_line(value) if isinstance(value, str) else value
+        with contextlib.suppress(KeyError, ValueError):  # msgspec's own, and that of a lone surrogate
+            said[key.name] = _read(facts[key.name], key)
     return LiveStatus(**said)
+
+
+def _read(value: Any, key: FieldInfo) -> Any:
+    if key.name == "notes":
+        return tuple(one_line(note) for note in convert(value, list[Any]) if isinstance(note, str))
+    if key.name in _TROUBLES and value:
+        value = str(value)
+    value = convert(value, key.type)
+    return one_line(value) if isinstance(value, str) else value
 
 
 def live_path(store: Path) -> Path:

@@ -140,7 +140,7 @@ def read_relay_status(directory: Path) -> RelayStatus | None:
     """Return the last status, ``None`` where there is none or it can't be read."""
     try:
         return _load_relay_status(directory)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -198,7 +198,7 @@ def describe_relay(directory: Path, now: datetime) -> Iterator[str]:
     except PermissionError:
         yield f"{relay_status_path(directory)} is for its service and root only; sudo shows it"
         return
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):
         return
     stopped = ""
     if not running_daemon(relay_status_path(directory)):

@@ -114,9 +114,9 @@ def _names_of_units(session: Session) -> Iterator[str | None]:
     if session.scope is Scope.OWN:
         return
     options = ["--all", "--plain", "--no-legend", "--full", "--type=service"]
-    for line in ask(
-        session.environment, ["systemctl", *session.manager, "list-units", *options, f"{UNIT}*"]
-    ).splitlines():
+    for line in ask(session.environment, ["systemctl", *session.manager, "list-units", *options, f"{UNIT}*"]).split(
+        "\n"
+    ):
         unit, load, *_ = [*line.split(), "", ""]
         if load != "not-found" and (found := _UNIT_FILE.fullmatch(unit)):
             yield found[1]

@@ -60,7 +60,8 @@ def _run(options: argparse.Namespace) -> int:
     from plantimager.timelapse.cli.session import OF_NO_SERVICE, open_session  # noqa: PLC0415 - usage errors are shown without it
 
     session = open_session(options)
-    if options.rig is not None and options.command not in (*OF_NO_SERVICE, *WITHOUT_A_RIG):
+    is_of_one = options.command not in (*OF_NO_SERVICE, *WITHOUT_A_RIG)
+    if options.rig is not None and is_of_one and session.silent is None:
         from plantimager.timelapse.cli.known_rigs import check_rig_is_known  # noqa: PLC0415 - only where one is named
 
         check_rig_is_known(session)

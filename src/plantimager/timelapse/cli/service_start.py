@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plantimager.timelapse.cli.child_look import look_in_child
-from plantimager.timelapse.cli.unit_facts import find_waited_for
 from plantimager.timelapse.domain.wording import format_local_time
-from plantimager.timelapse.support.file_system import MOUNTS, read_mounts
+from plantimager.timelapse.support.file_system import mounts_now
 from plantimager.timelapse.support.text import one_line
 
 if TYPE_CHECKING:
@@ -24,6 +23,11 @@ LOOK_SECONDS: Final = 3.0
 """For all directories together; each answers at once, or its disk or server is slow or away."""
 
 INDEX_BYTES: Final = 4
+NOT_BEGUN: Final = 2**32 - 1
+"""The index before the first directory."""
+
+_silent: Final[dict[Path, str]] = {}
+"""The directory that the last look at all of them hung at, by the store's."""
 
 
 def describe_service_start(session: Session, unit: Mapping[str, str]) -> tuple[str, str]:
@@ -44,9 +48,9 @@ def describe_service_start(session: Session, unit: Mapping[str, str]) -> tuple[s
     return f"{why}, and the daemon itself hasn't begun", remedy
 
 
-def describe_queued_start(session: Session, unit: Mapping[str, str]) -> tuple[str, str]:
+def describe_queued_start(session: Session, waited_for: Sequence[str]) -> tuple[str, str]:
     """Return the units that systemd starts before the service, such as a mount that hangs, and how they are seen."""
-    before = " and ".join(find_waited_for(session, unit)) or "what is to start before it"
+    before = " and ".join(waited_for) or "what is to start before it"
     why = f"the service is to be started: systemd waits with that for {before}"
     return why, f"{session.systemctl} list-jobs shows what systemd does"
 
@@ -63,11 +67,10 @@ def find_silent_directory(store: Path, named: Sequence[str]) -> str:
 
     An automount point that isn't among these is passed over, since a look would have its disk mounted.
     """
-    mounted = [
-        mount.point for mount in read_mounts(MOUNTS.read_text(errors="surrogateescape")) if mount.type != "autofs"
-    ]
+    mounted = [mount.point for mount in mounts_now() if mount.type != "autofs"]
     paths = [str(store), *named, *mounted]
     with mmap.mmap(-1, INDEX_BYTES) as shared:  # shared with the child
+        shared[:] = NOT_BEGUN.to_bytes(INDEX_BYTES)
 
         def look() -> None:
             for index, path in enumerate(paths):
@@ -78,7 +81,10 @@ def find_silent_directory(store: Path, named: Sequence[str]) -> str:
         try:
             look_in_child(look, LOOK_SECONDS, store)
         except TimeoutError:
-            return paths[int.from_bytes(shared[:])]
+            index = int.from_bytes(shared[:])
+            # It hasn't begun where the look before still hangs, or where that at the store's owner does.
+            _silent[store] = paths[index] if index != NOT_BEGUN else _silent.get(store, paths[0])
+            return _silent[store]
         except OSError:  # of the child
             pass
     return ""

@@ -24,6 +24,7 @@ from plantimager.timelapse.cli.unit_facts import (
     RESULTS,
     describe_exit,
     find_absent_need,
+    find_waited_for,
     read_last_words,
     show_unit,
 )
@@ -49,6 +50,8 @@ NOT_RUNNING: Final = "not running"
 """The word where systemd doesn't know the service, or isn't asked."""
 RUNNING: Final = "running"
 """The word where the service runs, on another store or out of sight."""
+RESTARTING: Final = "auto-restart"
+"""The ``SubState`` of a unit before it is started again; from systemd 254 on, ``auto-restart-queued`` behind others."""
 PACKAGE: Final = "plant-imager-timelapsed"
 """The Debian package. Where it came as a file, apt can't install it again by its name."""
 
@@ -98,15 +101,17 @@ def _read_state(session: Session) -> ServiceState:
             return ServiceState(RUNNING, why, f"systemctl cat {session.unit} shows which directory it has")
         case _, "deactivating":
             return ServiceState("stopping", "the service is being stopped", start)
-        case _, "activating" if unit["SubState"] != "auto-restart" and _find_foreign_file(session, unit) is None:
+        case _, "activating" if (
+            not unit["SubState"].startswith(RESTARTING) and _find_foreign_file(session, unit) is None
+        ):
             (why, remedy), restarts = describe_service_start(session, unit), _number(unit["NRestarts"])
             return ServiceState("starting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
         case "loaded", "inactive" if unit["Job"]:
-            return ServiceState("starting", *describe_queued_start(session, unit))
+            return ServiceState("starting", *describe_queued_start(session, find_waited_for(session, unit)))
         case "loaded", "inactive":
             return _describe_stopped(session, unit, start)
         case "loaded", "failed" | "activating":
-            return _describe_failure(session, unit, start)
+            return _add_queued_start(session, unit, _describe_failure(session, unit, start))
     why = f"systemd can't load the service's unit: {one_line(unit['LoadState'])}, {one_line(unit['ActiveState'])}"
     verify = (
         f"systemd-analyze {' '.join((*session.manager, 'verify'))} {session.unit}.service says what is wrong with it"
@@ -174,6 +179,14 @@ def _describe_failure(session: Session, unit: Mapping[str, str], start: str) -> 
         return ServiceState("restarting", f"{why}{_describe_restarts(restarts)}", remedy, restarts)
     word = f"failed (exit {status})" if result == "exit-code" else "failed"
     return ServiceState(word, why, remedy, restarts)
+
+
+def _add_queued_start(session: Session, unit: Mapping[str, str], state: ServiceState) -> ServiceState:
+    """Return the state of a unit that has failed, with what its next start waits for, where there is such a thing."""
+    if not unit["Job"] or not (waited_for := find_waited_for(session, unit)):
+        return state
+    why, remedy = describe_queued_start(session, waited_for)
+    return replace(state, why=f"{state.why}; {why}", remedy=f"{remedy}; {state.remedy}")
 
 
 def _describe_fault(session: Session, unit: Mapping[str, str], start: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from plantimager.timelapse.channel.lock import lock_path
 from plantimager.timelapse.cli.terminal import Screen, detect_screen
 from plantimager.timelapse.settings.config import SITE_DIRECTORY
 from plantimager.timelapse.settings.places import Places, find_places
-from plantimager.timelapse.store.location import APPLICATION
+from plantimager.timelapse.store.location import APPLICATION, get_storage_dir
 from plantimager.timelapse.support.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Session(Struct, frozen=True, kw_only=True):
     places: Places
     clock: Clock
     screen: Screen
+    silent: Path | None = None
+    """The storage directory where it doesn't answer: nothing in it is looked at then. Only ``status`` asks."""
 
     @property
     def store(self) -> Path:
@@ -89,17 +91,33 @@ def open_session(options: argparse.Namespace) -> Session:
     environment = dict(os.environ)
     requested = Scope(options.scope) if options.scope else None
     scope = choose_scope(environment, requested, os.getuid())
-    places = session_places(scope, environment, rig=options.rig, config_file=options.config)
-    if requested is None and options.command not in OF_NO_SERVICE and is_for_the_machine(scope, places, SYSTEM_STORAGE):
-        scope = Scope.SYSTEM
+    silent = _find_silent_storage(scope, requested) if options.command == "status" else None
+    if silent is not None:
+        scope = Scope.SYSTEM if silent == SYSTEM_STORAGE else scope
+        places = find_places(environment, rig=options.rig, config_file=options.config, storage=silent)
+    else:
         places = session_places(scope, environment, rig=options.rig, config_file=options.config)
+        is_open = requested is None and options.command not in OF_NO_SERVICE
+        if is_open and is_for_the_machine(scope, places, SYSTEM_STORAGE):
+            scope = Scope.SYSTEM
+            places = session_places(scope, environment, rig=options.rig, config_file=options.config)
     return Session(
         environment=environment,
         scope=scope,
         places=places,
         clock=SystemClock(),
         screen=detect_screen(sys.stdout, environment),
+        silent=silent,
     )
+
+
+def _find_silent_storage(scope: Scope, requested: Scope | None) -> Path | None:
+    """Return the storage directory that doesn't answer, of those by which the session is chosen."""
+    from plantimager.timelapse.cli.child_look import find_silent  # noqa: PLC0415 - others don't need it
+
+    own = [] if scope is Scope.SYSTEM else [get_storage_dir()]
+    machines = [SYSTEM_STORAGE] if scope is Scope.SYSTEM or (scope is Scope.USER and requested is None) else []
+    return find_silent([*own, *machines])
 
 
 def choose_scope(environment: Mapping[str, str], requested: Scope | None, uid: int) -> Scope:

@@ -22,6 +22,7 @@ from plantimager.timelapse.cli.findings import (
 from plantimager.timelapse.cli.relay_request import look_at_relay
 from plantimager.timelapse.cli.service_state import NOT_RUNNING, read_service_state
 from plantimager.timelapse.cli.session import Scope
+from plantimager.timelapse.cli.silent_storage import StorageSilent, read_state_by_systemd
 from plantimager.timelapse.cli.snapshot import StatusSnapshot, UnseenRig, running_attempt
 from plantimager.timelapse.cli.snapshot_source import SnapshotSource
 from plantimager.timelapse.cli.status_json import snapshot_as_json, unseen_as_json
@@ -65,6 +66,10 @@ CURSOR_HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 def run_status(options: argparse.Namespace, session: Session) -> int:
     """Show the status."""
+    if session.silent is not None:
+        silence = StorageSilent(session.store, f"{session.silent} doesn't answer")
+        _show_unseen(options, session, silence)
+        raise silence
     if options.follow:
         return _follow(options, session)
     try:
@@ -91,8 +96,9 @@ def run_status(options: argparse.Namespace, session: Session) -> int:
 
 def _show_unseen(options: argparse.Namespace, session: Session, problem: Exception) -> None:
     """Say at least what systemd knows, where the rig can't be looked at; the ``problem`` is an error's own sentence."""
-    may_ask = options.json or isinstance(problem, StoreUnreadable)
-    service = read_service_state(session) if may_ask and session.scope is not Scope.OWN else None
+    may_ask = (options.json or isinstance(problem, StoreUnreadable)) and session.scope is not Scope.OWN
+    read = read_service_state if session.silent is None else read_state_by_systemd
+    service = read(session) if may_ask else None
     if options.json:
         session.screen.write(json.dumps(unseen_as_json(_unseen(session, problem, service)), indent=2))
     elif service is not None and service.word != NOT_RUNNING:

@@ -84,7 +84,7 @@ def show_unit(session: Session) -> Mapping[str, str] | None:
     """Return what systemd says of a rig's unit; ``None`` where there is no systemd, or it doesn't answer."""
     names = f"--property={','.join(PROPERTIES)}"
     answer = ask(session.environment, ["systemctl", *session.manager, "show", names, f"{session.unit}.service"])
-    unit = dict(line.partition("=")[::2] for line in answer.splitlines())
+    unit = dict(line.partition("=")[::2] for line in answer.split("\n"))
     return {name: unit.get(name, "") for name in PROPERTIES} if unit.get("LoadState") else None
 
 
@@ -131,7 +131,7 @@ def find_waited_for(session: Session, unit: Mapping[str, str]) -> Sequence[str]:
 
 def _show_states(session: Session, names: Sequence[str]) -> Sequence[Mapping[str, str]]:
     command = ["systemctl", *session.manager, "show", "--property=Id,LoadState,ActiveState", "--", *names]
-    shown = [block.splitlines() for block in ask(session.environment, command).split("\n\n")]
+    shown = [block.split("\n") for block in ask(session.environment, command).split("\n\n")]
     return [dict(line.partition("=")[::2] for line in lines) for lines in shown]
 
 

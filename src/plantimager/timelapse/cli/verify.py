@@ -216,7 +216,10 @@ def _find_entries(session: Session, timelapse: TimeLapse) -> dict[str, list[Ledg
         return {ledger.path.name: [*ledger.entries.values()] for ledger in _read_ledgers(session)}
     except PermissionError:
         answer = ask_relay(session, "entries", {"timelapse_id": timelapse.id})
+    try:
         return msgspec.json.decode(answer.files[0] if answer.files else b"{}", type=dict[str, list[LedgerEntry]])
+    except (ValueError, RecursionError) as problem:
+        raise ServiceRefused(f"the relay's answer can't be understood ({one_line(str(problem))})") from None
 
 
 def _read_ledgers(session: Session) -> list[Ledger]:

@@ -35,7 +35,7 @@ from plantimager.timelapse.settings.places import DEFINITION_FILE_NAME, describe
 from plantimager.timelapse.settings.relay_config import RelaySettings
 from plantimager.timelapse.support.durable import write_refusal
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
-from plantimager.timelapse.support.file_system import MOUNTS, is_below
+from plantimager.timelapse.support.file_system import is_below, mounts_now
 from plantimager.timelapse.support.needs import needs_of, programs_in
 from plantimager.timelapse.support.text import one_line, texts_in
 
@@ -249,5 +249,4 @@ def _is_unseen(text: str) -> bool:
 
 def _is_private_tmp(path: Path) -> bool:
     """Whether a path is in a /tmp of the service alone (PrivateTmp=)."""
-    mounts = [line.split(" ")[3:5] for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return any("/systemd-private-" in root and path.is_relative_to(point) for root, point in mounts)
+    return any("/systemd-private-" in mount.root and path.is_relative_to(mount.point) for mount in mounts_now())

@@ -128,6 +128,8 @@ class Mount(Struct, frozen=True):
 
     device: str
     """``8:1``."""
+    root: str
+    """What of the file system is mounted."""
     point: str
     type: str
     source: str
@@ -137,13 +139,22 @@ class Mount(Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def read_mounts(text: str) -> Sequence[Mount]:
-    """Return the mounts in the text of ``/proc/self/mountinfo``; see proc_pid_mountinfo(5)."""
+    """Return the mounts in the text of ``/proc/self/mountinfo``; see proc_pid_mountinfo(5).
+
+    The kernel escapes only blank, tab, line feed and backslash in a name. A line that can't be read is passed over.
+    """
     mounts = []
-    for line in text.splitlines():
-        before, _, behind = line.partition(" - ")
-        (_, _, device, _, point, *_), (kind, source, options) = before.split(" "), behind.split(" ", 2)
-        mounts.append(Mount(device, _unescape(point), kind, _unescape(source), options))
+    for line in text.split("\n"):
+        with suppress(ValueError):
+            before, _, behind = line.partition(" - ")
+            (_, _, device, root, point, *_), (kind, source, options) = before.split(" "), behind.split(" ", 2)
+            mounts.append(Mount(device, _unescape(root), _unescape(point), kind, _unescape(source), options))
     return mounts
+
+
+def mounts_now() -> Sequence[Mount]:
+    """Return the mounts that this process sees."""
+    return read_mounts(_read(MOUNTS))
 
 
 def find_mount(path: Path, mounts: Sequence[Mount]) -> Mount | None:
@@ -160,7 +171,7 @@ def awaits_disk(path: Path) -> bool:
 
 
 def _mount_of(path: Path) -> Mount | None:
-    return find_mount(path, read_mounts(_read(MOUNTS)))
+    return find_mount(path, mounts_now())
 
 
 def identify_file_system(path: Path) -> Mapping[str, str]:
@@ -201,7 +212,7 @@ def is_another(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
 
 def memory_reason(path: Path) -> str | None:
     """Return why nothing under ``path`` outlives the machine's power; ``None`` where it does, as far as is known."""
-    mounts = read_mounts(_read(MOUNTS))
+    mounts = mounts_now()
     mount = find_mount(path, mounts)
     if mount is None:
         return None
@@ -240,7 +251,7 @@ def _unescape(text: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        return path.read_bytes().decode("utf-8", "surrogateescape")  # read_text would make a line break of a \\r
     except OSError:  # not on this kernel, or hidden by a sandbox
         return ""
 

@@ -159,3 +159,11 @@ def test_told_with_a_time_that_can_not_be_shown_is_damaged(tmp_path, text):
     (tmp_path / "ledger").write_text(text)
     with pytest.raises(ValueError, match="time"):
         read_told(tmp_path / "ledger")
+
+
+@pytest.mark.parametrize("damage", [b'{"archived": ["\xff"]}', b'{"new": %b%b}' % (b"[" * 9999, b"]" * 9999)])
+def test_told_of_damaged_bytes_is_damaged(tmp_path, damage):
+    """One error for all that can't be read."""
+    (tmp_path / "ledger").write_bytes(damage)
+    with pytest.raises(ValueError, match=r"decode|deep"):
+        read_told(tmp_path / "ledger")

@@ -121,7 +121,7 @@ def _mark(store: ArchivedStore) -> str:
 
 def _decode(entry: LedgerEntry) -> Sequence[PictureMeasures]:
     text: str | bytes = entry.measured or entry.why  # of earlier versions
-    with suppress(ValueError, zlib.error):
+    with suppress(ValueError, RecursionError, zlib.error):
         if not entry.why.startswith("["):
             text = zlib.decompressobj().decompress(base64.b85decode(text), MAX_ENTRY_BYTES)
         return msgspec.json.decode(text, type=list[PictureMeasures])

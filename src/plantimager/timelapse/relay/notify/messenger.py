@@ -110,6 +110,6 @@ def _call(call: AppriseCall, seconds: float) -> Sequence[AppriseAnswer] | str:
                 process.kill()
     try:
         return msgspec.json.decode(output, type=list[AppriseAnswer])
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         code = process.returncode
         return f"{KILLED} {-code}" if code < 0 else f"apprise ended with code {code}"

@@ -100,6 +100,8 @@ def read_told(path: Path) -> Told | None:
         return msgspec.json.decode(read_regular(path, MAX_TOLD_BYTES), type=Told)
     except FileNotFoundError:
         return None
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def write_told(path: Path, told: Told) -> None:
