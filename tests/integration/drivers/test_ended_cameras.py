@@ -6,9 +6,11 @@ The real process is killed, or crashes, while the check of one picture and the e
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from grbl_scans import log_of
+from raw_files import nef
 from waiting import wait_until
 
 from plantimager.timelapse.drivers.cameras import CameraOptions
@@ -173,3 +175,23 @@ def test_crash_of_a_check_at_its_begin_is_its_own(camera, faults):
         camera.picture(camera.fetch(EXPOSURE, never), never)
 
     assert fault_of(fetch_and_check) == (CRASHED, True)
+
+
+def test_raw_files_of_a_refused_picture_are_given_once(camera, faults):
+    """Whoever only looks at a picture hears its fault without them: they may be large."""
+    (faults / "raw").write_bytes(nef())
+    (faults / "short").write_text("1")
+    number = take(camera)
+    wait_for(faults, "over", 1)
+    with pytest.raises(CameraFault, match="its picture is incomplete") as looked:
+        camera.describe(number, never)
+    with pytest.raises(CameraFault, match="its picture is incomplete") as given:
+        camera.picture(number, never)
+    assert (looked.value.raws, given.value.raws) == ({}, {"nef": nef()})
+
+
+def test_memory_of_the_activity_is_closed_in_programs(camera):
+    """A library may start one, which would hold it, and write to it."""
+    camera.open()
+    flags = Path(f"/proc/{camera._process.pid}/fdinfo/{camera._process.args[-1]}").read_text().split()[3]
+    assert int(flags, 8) & os.O_CLOEXEC

@@ -143,12 +143,13 @@ class CameraProcess:
     def describe(self, number: int, should_stop: Callable[[], bool]) -> CameraPicture | None:
         """Return a picture that was fetched, without its files; None while its check goes on. It isn't waited for.
 
-        The picture's fault is raised again by `picture`.
+        The picture's fault is raised without files, too; `picture` raises it again, with them.
         """
         try:
             return self._ask("checking its picture hangs", JUDGE_TIMEOUT, "describe", number, should_stop=should_stop)
         except CameraFault as fault:
-            self._faults.setdefault(number, fault)
+            if not self.is_open:  # else it is asked for again, with its raw files
+                self._faults.setdefault(number, fault)
             raise
 
     def picture(
@@ -208,9 +209,7 @@ class CameraProcess:
             raise
         if "fault" in head:
             raws = dict(zip(head["raws"], contents, strict=True))
-            raise CameraFault(
-                head["fault"], is_lasting=head["is_lasting"], is_of_another=head["is_of_another"], raws=raws
-            )
+            raise CameraFault(head["fault"], **head["cause"], raws=raws)
         if "facts" not in head:
             return None
         content, *beside = contents
