@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from descriptors import open_files
 from looked_at import encode
 from PIL import Image
 from tree import SUPPORT
@@ -553,6 +555,23 @@ def test_library_that_crashes_is_reported_and_started_again(camera, program):
 
     with pytest.raises(CameraFault, match="its process was ended by SIGSEGV"):
         take(top, exposure(), crash)
+    assert format_and_size(take(top, exposure())) == ("JPEG", (640, 480))
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_camera_whose_process_finds_no_descriptor_left_is_at_fault(camera, program, left):
+    """One is for the memory that it shares, the others for its pipes; none is left open."""
+    top, before = camera("command", argv=program), open_files()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + left, limits[1]))
+    try:
+        with pytest.raises(CameraFault, match="its process can't be started: Too many open files"):
+            top.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert open_files() <= before
     assert format_and_size(take(top, exposure())) == ("JPEG", (640, 480))
 
 

@@ -6,9 +6,11 @@ The real process is killed, or crashes, while the check of one picture and the e
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from grbl_scans import log_of
+from raw_files import nef
 from waiting import wait_until
 
 from plantimager.timelapse.drivers.cameras import CameraOptions
@@ -173,3 +175,72 @@ def test_crash_of_a_check_at_its_begin_is_its_own(camera, faults):
         camera.picture(camera.fetch(EXPOSURE, never), never)
 
     assert fault_of(fetch_and_check) == (CRASHED, True)
+
+
+def test_crash_of_a_thread_of_a_library_is_charged_to_no_check(camera, faults):
+    """Nothing is asked of the camera meanwhile; the crash leaves no stack that says whose it was."""
+    (faults / "check long").write_text("1")
+    (faults / "check alone").write_text("1")
+    number = take(camera)
+    wait_for(faults, "checking", 1)
+    (faults / "check go").touch()
+    camera._process.wait(60)
+    camera.trigger(EXPOSURE, never)
+    assert fault_of(camera.picture, number, never) == (LOST, False)
+
+
+def test_crash_of_a_process_that_a_check_has_forked_is_not_its_own(camera, faults):
+    """It leaves its stack in the same memory; the crash of the exposure comes after it."""
+    (faults / "check child").write_text("1")
+    (faults / "check long").write_text("1")
+    (faults / "crash").write_text("2")
+    number = take(camera)
+    wait_for(faults, "forked", 1)
+    assert fault_of(camera.trigger, EXPOSURE, never) == (CRASHED, True)
+    assert fault_of(camera.picture, number, never) == (LOST, False)
+
+
+def test_crash_of_a_process_that_a_check_has_forked_is_forgotten_in_the_next_check(camera, faults):
+    """What ends the exposure behind that one leaves no stack."""
+    (faults / "check child").write_text("1")
+    (faults / "check long").write_text("2")
+    (faults / "hang").write_text("3")
+    first = take(camera)
+    assert camera.picture(first, never) is not None
+    second = take(camera)
+    is_time = lambda: len(log_of(faults, "exposure")) == 3 and len(log_of(faults, "checking")) == 2  # noqa: E731 - likewise
+    assert fault_of(camera.trigger, EXPOSURE, killing(camera, is_time)) == (KILLED, True)
+    assert fault_of(camera.picture, second, never) == (LOST, False)
+
+
+def test_error_of_a_check_is_its_own_and_ends_no_process(camera, faults):
+    """The process would end only after the next check, and be charged to that if it was killed meanwhile."""
+    (faults / "raw").write_bytes(nef())
+    (faults / "check odd").write_text("1")
+    (faults / "check long").write_text("2")
+    first, second = take(camera), take(camera)
+    wait_for(faults, "checking", 2)
+    assert fault_of(camera.picture, first, never) == ("its picture can't be checked: MemoryError", True)
+    assert camera.is_open
+    (faults / "check go").touch()
+    assert camera.picture(second, never) is not None
+
+
+def test_raw_files_of_a_refused_picture_are_given_once(camera, faults):
+    """Whoever only looks at a picture hears its fault without them: they may be large."""
+    (faults / "raw").write_bytes(nef())
+    (faults / "short").write_text("1")
+    number = take(camera)
+    wait_for(faults, "over", 1)
+    with pytest.raises(CameraFault, match="its picture is incomplete") as looked:
+        camera.describe(number, never)
+    with pytest.raises(CameraFault, match="its picture is incomplete") as given:
+        camera.picture(number, never)
+    assert (looked.value.raws, given.value.raws) == ({}, {"nef": nef()})
+
+
+def test_memory_of_the_activity_is_closed_in_programs(camera):
+    """A library may start one, which would hold it, and write to it."""
+    camera.open()
+    flags = Path(f"/proc/{camera._process.pid}/fdinfo/{camera._process.args[-1]}").read_text().split()[3]
+    assert int(flags, 8) & os.O_CLOEXEC

@@ -20,12 +20,16 @@ from 1 over all processes: ``3 7``. What is done with the camera is written to i
                 checks are counted, not exposures
 ``check long``  likewise, but until the file ``check go`` is there
 ``check fatal`` the library that decodes crashes in the check, once it goes on; checks are counted
+``check alone`` likewise, but the library crashes in a thread of its own, which has no Python
+``check child`` a process that the library has forked in the check crashes, before the check goes on
+``check odd``   the check of the raw file finds no memory left; checks are counted
 ``long``        the exposure ends when all checks that have begun are over
 ``same name``   each picture has the name of the one before; the content doesn't matter
 ``further``     the content is a further picture of each exposure, announced later, as in a bracket
 ==============  ===================================================================================
 """
 
+import ctypes
 import os
 import sys
 import threading
@@ -37,7 +41,7 @@ sys.path.remove(str(Path(__file__).parent))
 del sys.modules["gphoto2"]
 import gphoto2 as real  # noqa: E402 - the library of the same name that this one hides
 
-from plantimager.timelapse.drivers.cameras import jpeg_file  # noqa: E402 - the binding first
+from plantimager.timelapse.drivers.cameras import jpeg_file, tiff_file  # noqa: E402 - the binding first
 
 FAULTS = Path(os.environ["FAULTS"])
 FURTHER, SAME = "FURTHER.JPG", "CAPT0000.JPG"
@@ -59,6 +63,12 @@ def _hits(fault, what="exposure"):
 
 def _require_whole(jpeg, require_whole=jpeg_file.require_whole):
     _log("checking")
+    if _hits("check child", "checking"):
+        child = os.fork()
+        if not child:
+            os.abort()
+        os.waitpid(child, 0)
+        _log("forked")
     if _hits("check", "checking"):
         while _count() <= _count("checking"):
             threading.Event().wait(0.01)
@@ -66,11 +76,21 @@ def _require_whole(jpeg, require_whole=jpeg_file.require_whole):
         threading.Event().wait(0.01)
     if _hits("check fatal", "checking"):
         os.abort()
+    if _hits("check alone", "checking"):
+        abort = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p)
+        ctypes.CDLL(None).pthread_create(ctypes.byref(ctypes.c_ulong()), None, abort, None)
+        threading.Event().wait()
     require_whole(jpeg)
     _log("checked")
 
 
-jpeg_file.require_whole = _require_whole
+def _require_data(tiff, require_data=tiff_file.require_data):
+    if _hits("check odd", "checking"):
+        raise MemoryError
+    require_data(tiff)
+
+
+jpeg_file.require_whole, tiff_file.require_data = _require_whole, _require_data
 
 
 def _telling(note):

@@ -79,12 +79,12 @@ class CameraProcess:
         if self._process is not None:
             self._note_end()
         options = json.dumps(dict(self.options.options))
-        activity = os.fdopen(os.memfd_create("activity"), "rb", buffering=0)
-        number = activity.fileno()
+        activity: IO[bytes] | None = None
         try:
+            activity = os.fdopen(os.memfd_create("activity"), "rb", buffering=0)
             self._process = process = subprocess.Popen(
-                [sys.executable, "-P", "-m", WORKER, self.options.kind, options, str(number)],
-                pass_fds=(number,),
+                [sys.executable, "-P", "-m", WORKER, self.options.kind, options, str(activity.fileno())],
+                pass_fds=(activity.fileno(),),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -95,12 +95,13 @@ class CameraProcess:
                 process_group=0,
             )
         except OSError as problem:
-            activity.close()
+            if activity is not None:
+                activity.close()
             raise CameraFault(f"its process can't be started: {problem.strerror}") from problem
         leave_to_oom_killer(process.pid)
         # The process ends with this object, even without `close`.
         self._end = weakref.finalize(self, _end, process, activity)
-        self._activity = Activity(number)
+        self._activity = Activity(activity.fileno())
         self._tail = b""
         try:
             self._ask("it wasn't open", OPEN_TIMEOUT)
@@ -142,12 +143,13 @@ class CameraProcess:
     def describe(self, number: int, should_stop: Callable[[], bool]) -> CameraPicture | None:
         """Return a picture that was fetched, without its files; None while its check goes on. It isn't waited for.
 
-        The picture's fault is raised again by `picture`.
+        The picture's fault is raised without files, too; `picture` raises it again, with them.
         """
         try:
             return self._ask("checking its picture hangs", JUDGE_TIMEOUT, "describe", number, should_stop=should_stop)
         except CameraFault as fault:
-            self._faults.setdefault(number, fault)
+            if not self.is_open:  # else it is asked for again, with its raw files
+                self._faults.setdefault(number, fault)
             raise
 
     def picture(
@@ -207,9 +209,7 @@ class CameraProcess:
             raise
         if "fault" in head:
             raws = dict(zip(head["raws"], contents, strict=True))
-            raise CameraFault(
-                head["fault"], is_lasting=head["is_lasting"], is_of_another=head["is_of_another"], raws=raws
-            )
+            raise CameraFault(head["fault"], **head["cause"], raws=raws)
         if "facts" not in head:
             return None
         content, *beside = contents

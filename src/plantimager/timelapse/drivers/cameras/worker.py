@@ -89,8 +89,7 @@ class _Server:
             case "picture":
                 return self._give(*arguments)
             case "describe":
-                picture = self._find(arguments[0]).picture
-                return replace(picture.result(), content=b"", raws={}) if picture.done() else None
+                return self._describe(*arguments)
         with self._activity.using_camera():
             self._use(word, *arguments)
         return None
@@ -125,6 +124,16 @@ class _Server:
         self._deletable = check.on_camera
         return picture
 
+    def _describe(self, number: int) -> CameraPicture | None:
+        """Return a picture without its files, None while its check goes on. Its fault has no files either."""
+        picture = self._find(number).picture
+        if not picture.done():
+            return None
+        try:
+            return replace(picture.result(), content=b"", raws={})
+        except CameraFault as fault:
+            raise CameraFault(str(fault), is_lasting=fault.is_lasting, is_of_another=fault.is_of_another) from fault
+
     def _find(self, number: int) -> _Check:
         if number not in self._checks:
             raise CameraFault(PICTURE_LOST, is_of_another=True)
@@ -154,6 +163,7 @@ def _checked(capture: Capture, shutter: _Shutter) -> CameraPicture:
 
 def main(kind: str, options: str, descriptor: str) -> None:
     """Serve one camera until stdin ends; the descriptor is that of its `Activity`."""
+    os.set_inheritable(int(descriptor), False)  # so that nothing that a library starts holds it
     activity = Activity(int(descriptor))
     activity.record_crash()
     out = os.fdopen(os.dup(1), "wb")
@@ -209,7 +219,7 @@ def _answer(out: BinaryIO, picture: CameraPicture | None) -> None:
 
 def _answer_fault(out: BinaryIO, fault: CameraFault) -> None:
     cause = {"is_lasting": fault.is_lasting, "is_of_another": fault.is_of_another}
-    _send(out, {"fault": str(fault), **cause, "raws": list(fault.raws)}, [*fault.raws.values()])
+    _send(out, {"fault": str(fault), "cause": cause, "raws": list(fault.raws)}, [*fault.raws.values()])
 
 
 def _send(out: BinaryIO, head: dict[str, Any], contents: Sequence[bytes]) -> None:
