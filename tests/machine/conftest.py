@@ -163,4 +163,5 @@ def running(machine: Machine, service: MachineService, plugs: Plugs) -> MachineS
     plugs.plug("gantry", "camera", "scans")
     machine.run("udevadm", "wait", "--timeout=300", "/dev/disk/by-label/scans")
     machine.run(*example_line(DATASETS, "install").split())
+    machine.run("sync")  # a power cut shortly after takes none of this back
     return service

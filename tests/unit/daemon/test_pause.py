@@ -64,6 +64,15 @@ def test_slots_that_fell_due_in_a_pause_are_not_taken_where_it_ends_during_a_sca
     assert [words.split(";")[0] for words in world.said("pause_ended")] == ["tl: by ben"]
 
 
+def test_slot_that_a_long_scan_had_missed_before_the_pause_is_not_one_of_it(rig):
+    """A person is told what they have paused, and what the rig was too slow for."""
+    world = rig()
+    world.behaviour = lambda _: Behaviour(takes=35 * MINUTE, progress=10 * SECOND)
+    world.define(every=EVERY, start=MINUTE, n=5, grace=MINUTE)
+    world.live((15 * MINUTE, pause_for()), (HOUR, Life.resume))
+    assert world.reasons() == [None, Reason.MISSED, Reason.PAUSED, Reason.PAUSED, Reason.PAUSED]
+
+
 def test_second_pause_in_a_scan_forgets_no_slot_of_the_first(rig):
     """What fell due between the two is skipped as well: a person is in the rig."""
     world = rig()

@@ -167,15 +167,18 @@ class Planner:
     def judge(self, timelapse: TimeLapse, now: datetime, absence: str = "") -> TimeLapse:
         """Return what the timelapse is by the clock as it is set now, with late slots skipped and others reopened.
 
-        Slots that fell due in a pause have that as their reason, and those that were late before the clock was set
-        forward don't have that; ``absence`` is why they were missed, to follow "while".
+        Slots that fell due in a pause have that as their reason, and those that were late before it, or before the clock
+        was set forward, don't have that; ``absence`` is why they were missed, to follow "while".
         """
         shift, self._shift = self._shift, timedelta(0)
         if shift or self._is_behind:  # forward, too: it may have been further ahead meanwhile, during a save
             timelapse = timelapse.reopen_slots(now)
         self._judged_by = boot_time(self._clock)
-        timelapse = keep_pause(timelapse, now)
         run_latest, unshifted = self._active.run_latest, now - max(shift, timedelta(0))
+        if absence and timelapse.pause is not None:
+            before = min(unshifted, timelapse.pause.since)
+            timelapse = timelapse.skip_late_slots(before, Reason.MISSED, absence, run_latest=run_latest)
+        timelapse = keep_pause(timelapse, now)
         reason, cause, pause = Reason.MISSED, absence, pause_at(timelapse, now)
         if pause is not None and not absence:
             reason, cause = Reason.PAUSED, describe_pause(pause)

@@ -179,9 +179,8 @@ class SlotRunner:
         if problem is None:
             ended = timelapse.succeed(now, outcome.result.pictures if outcome.result else None)
         elif stopping:
-            is_unsettled = not self._probe.look_at(
-                request.dataset_dir.parent
-            ).is_in_sight  # as below; the next start asks
+            # As below; the next start asks.
+            is_unsettled = not self._probe.look_at(request.dataset_dir.parent).is_in_sight
             ended = timelapse.interrupt(now, "the service was stopped", is_unsettled=is_unsettled)
         else:
             failure = self._failure(problem, request)
