@@ -9,6 +9,7 @@ from wild_board import Sheet, wild_arm
 
 from plantimager.timelapse.drivers.gantry.board_settings import MEANINGS
 from plantimager.timelapse.drivers.gantry.gantry_faults import Alarm, GantryFault
+from plantimager.timelapse.support.progress import reporting_to
 
 PATH = [(10.0, 20.0, 30.0), (110.0, 20.0, 350.0), (0.0, 250.0, 0.0)]
 
@@ -301,3 +302,69 @@ def test_speed_that_lost_a_digit_costs_no_slot():
         arm.make_ready(line.wait)
         arm.go(PATH[0], line.wait)
         assert (line.board.homed, line.board.moves) == (2, 2)
+
+
+class CutShort(Board):
+    """A board without switches that restarts half-way on its first move, when some of the move's ``ok`` has come."""
+
+    came = ""
+
+    def _begin(self, place):
+        said = super()._begin(place)
+        if self.moves == 1:
+            self.restart()
+            return self.came + self._banner()
+        return said
+
+
+@pytest.mark.parametrize("came", ["", "o", "k", "\n", "o\r\n", "\x0fk\r\n", "okk\r\n", "ok", "ok\r\n"])
+def test_restart_on_the_way_loses_the_position_whatever_is_left_of_the_answer(came):
+    """Without switches, the board's count of zero is wrong then, as the arm has left its zero."""
+    board = CutShort({**SETTINGS, 22: "0"})
+    board.came = came
+    with wild_arm(Sheet(homing=False), board=board) as (arm, line):
+        arm.make_ready(line.wait)
+        with pytest.raises(GantryFault, match="the board restarted by itself"):
+            arm.go((100.0, 50.0, 0.0), line.wait)
+        with pytest.raises(GantryFault, match="nobody knows where the arm stands"):
+            arm.make_ready(line.wait)
+        assert board.moves == 1
+
+
+class Forgetful(Board):
+    """A board that doesn't take work coordinates after its first homing."""
+
+    def _gcode(self, line):
+        return "ok\r\n" if line.startswith("G92") and self.homed == 1 else super()._gcode(line)
+
+
+@pytest.mark.parametrize("board", [RestartsOnce("G92"), Forgetful()], ids=lambda board: type(board).__name__)
+def test_second_homing_is_reported(board):
+    """Each may last nearly as long as a stall, so that both together would be one."""
+    reports = []
+    with wild_arm(Sheet(), board=board) as (arm, line), reporting_to(lambda said: reports.append((said, board.homed))):
+        arm.make_ready(line.wait)
+    assert board.homed == 2
+    [(said, homed)] = reports
+    assert (said.endswith("; the arm is made ready again"), homed) == (True, 1)
+
+
+class StaysLocked(Board):
+    """A board that stays locked after homing, as one of its axes has no switch."""
+
+    def _home_at_last(self):
+        said = super()._home_at_last()
+        self.state = "Alarm"
+        return said
+
+
+@pytest.mark.parametrize(("place", "homed"), [((0.0, 0.0, 0.0), 1), ((-20.0, -20.0, -331.987), 2)])
+@pytest.mark.parametrize("dialect", ["grbl", "grblhal", "fluidnc"])
+def test_board_that_stays_locked_is_told_so_when_it_has_homed(dialect, place, homed):
+    """And not that its cable is bad; it homes again only where nothing was seen of the first homing."""
+    board = StaysLocked(dialect=DIALECTS[dialect])
+    board.machine = place
+    with wild_arm(Sheet(), dialect=board.dialect, board=board) as (arm, line):
+        with pytest.raises(GantryFault, match="in state Alarm after homing: it is locked; `timelapsectl rig home`"):
+            arm.make_ready(line.wait)
+        assert board.homed == (1 if board.dialect.tells_homing else homed)

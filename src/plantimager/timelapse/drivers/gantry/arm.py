@@ -90,7 +90,8 @@ class Arm:
         try:
             with self._forgetting_on_error():
                 step()
-        except (BoardRestarted, PositionUnknown):
+        except (BoardRestarted, PositionUnknown) as fault:
+            current_report()(f"{fault}; {_AGAIN}")  # each may last nearly as long as a stall
             with self._forgetting_on_error():
                 step()
 
@@ -202,7 +203,7 @@ class Arm:
             if not fault.may_pass:
                 raise
             report = current_report()  # moves and homing may each last nearly as long as a stall
-            report(f"{fault}; the arm is made ready again")
+            report(f"{fault}; {_AGAIN}")
             try:
                 self.make_ready(wait)
             except GantryFault:
@@ -285,6 +286,7 @@ class Arm:
             raise
 
 
+_AGAIN: Final = "the arm is made ready again"
 _IN_DOUBT: Final = "the arm's position is in doubt; home it first"
 _CURE_BY_HAND: Final = "move the arm to its zero by hand, switch the gantry off and on, then restart the service"
 """The cure for an arm that can't home."""

@@ -59,7 +59,7 @@ class Move:
         words = gcode_words(scale(self._tracker.signs, self._goal))
         for _ in range(MAX_SENDS):
             line = f"G0 {words}" if self._feed is None else f"G1 {words} F{self._feed:g}"
-            self._board.command(line, on_repeat=self._tracker.note_departure)
+            self._board.command(line, on_doubt=self._tracker.note_departure)
             self._tracker.note_departure()
             seconds = self._settings.move_deadline(start, self._goal, self._feed)
             with Deadline(timedelta(seconds=seconds)) as deadline:
