@@ -219,18 +219,19 @@ def test_board_may_report_its_status_all_the_time(every):
 
 
 class Secretive(Board):
-    """A board that names itself in no known way, restarts at a poll of a move, and then isn't locked."""
+    """A board that names itself in no known way, restarts half-way at a poll of a move, and then isn't locked."""
 
-    poll, polled, true = 0, 0, (0.0, 0.0, 0.0)
+    move, poll, polled, true = 2, 0, 0, (0.0, 0.0, 0.0)
 
     def _banner(self):
         return "\r\nready\r\n"
 
     def _status(self):
-        if self.moves == 2:
+        if self.moves == self.move:
             self.polled += 1
             if self.polled == self.poll:
-                halfway = self.machine if self.goal is None else self.goal
+                ends = zip(self.machine, self.goal or self.machine, strict=True)
+                halfway = ((at + to) / 2 for at, to in ends)
                 self.true = tuple(at + more for at, more in zip(halfway, self.true, strict=True))
                 self.restart()
                 self.state = "Idle"
@@ -241,18 +242,28 @@ class Secretive(Board):
         return super()._home_at_last()
 
 
+class SecretiveToo(Secretive, RarelyOffset):
+    """One that reports its offset rarely."""
+
+    def restart(self):
+        super().restart()
+        self.rest = 0
+
+
 @pytest.mark.parametrize("homing", [True, False])
+@pytest.mark.parametrize("move", range(1, 5))
 @pytest.mark.parametrize("poll", range(1, 9))
-def test_restart_that_goes_unnoticed_costs_no_wrong_picture(poll, homing):
+@pytest.mark.parametrize("rarely", [False, True])
+def test_restart_that_goes_unnoticed_costs_no_wrong_picture(rarely, poll, move, homing):
     """Where the banner isn't known, or was damaged: the board then counts from where it woke up."""
-    board = Secretive({**SETTINGS, 22: "1" if homing else "0"}, polls=4)
-    board.poll = poll
+    board = (SecretiveToo if rarely else Secretive)({**SETTINGS, 22: "1" if homing else "0"}, polls=4)
+    board.poll, board.move = poll, move
     origin = (-20.0, -20.0, -331.988) if homing else (0.0, 0.0, 0.0)
     with wild_arm(Sheet(homing=homing), board=board) as (arm, line):
         arm.make_ready(line.wait)
         with contextlib.suppress(GantryFault):
-            for goal in PATH:
-                arm.go(goal, line.wait)
+            for goal in (*PATH, (0.0, 0.0, 0.0)):
+                arm.go(goal, line.wait) if any(goal) else arm.go_to_zero(line.wait)
                 true = (at + more for at, more in zip(board.machine, board.true, strict=True))
                 assert [zero - at for zero, at in zip(origin, true, strict=True)] == pytest.approx(goal, abs=0.08)
 
@@ -305,30 +316,36 @@ def test_speed_that_lost_a_digit_costs_no_slot():
 
 
 class CutShort(Board):
-    """A board without switches that restarts half-way on its first move, when some of the move's ``ok`` has come."""
+    """A board without switches that restarts half-way on a move, when some of the move's ``ok`` has come.
 
-    came = ""
+    Without ``banner`` it names itself in no known way.
+    """
+
+    cut_move, came, banner = 1, "", True
 
     def _begin(self, place):
         said = super()._begin(place)
-        if self.moves == 1:
+        if self.moves == self.cut_move:
             self.restart()
-            return self.came + self._banner()
+            return self.came + (self._banner() if self.banner else "ready\r\n")
         return said
 
 
 @pytest.mark.parametrize("came", ["", "o", "k", "\n", "o\r\n", "\x0fk\r\n", "okk\r\n", "ok", "ok\r\n"])
-def test_restart_on_the_way_loses_the_position_whatever_is_left_of_the_answer(came):
-    """Without switches, the board's count of zero is wrong then, as the arm has left its zero."""
+@pytest.mark.parametrize("banner", [True, False])
+@pytest.mark.parametrize("cut_move", [1, 2])
+def test_restart_on_the_way_loses_the_position_whatever_is_left_of_the_answer(cut_move, banner, came):
+    """Without switches the board's count of zero is wrong then, and so nothing moves any more."""
     board = CutShort({**SETTINGS, 22: "0"})
-    board.came = came
+    board.cut_move, board.came, board.banner = cut_move, came, banner
     with wild_arm(Sheet(homing=False), board=board) as (arm, line):
         arm.make_ready(line.wait)
         with pytest.raises(GantryFault, match="the board restarted by itself"):
-            arm.go((100.0, 50.0, 0.0), line.wait)
+            [arm.go(goal, line.wait) for goal in PATH]
+        board.machine = (30.0, 20.0, 10.0)  # nor is any other count right
         with pytest.raises(GantryFault, match="nobody knows where the arm stands"):
             arm.make_ready(line.wait)
-        assert board.moves == 1
+        assert board.moves == cut_move
 
 
 class Forgetful(Board):

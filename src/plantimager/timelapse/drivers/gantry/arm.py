@@ -19,7 +19,13 @@ from plantimager.timelapse.drivers.gantry.gantry_faults import (
     PositionUnknown,
     Stopped,
 )
-from plantimager.timelapse.drivers.gantry.motion import ZERO, format_position, nearest_equivalent_angle, position_of
+from plantimager.timelapse.drivers.gantry.motion import (
+    ZERO,
+    format_position,
+    nearest_equivalent_angle,
+    position_of,
+    scale,
+)
 from plantimager.timelapse.drivers.gantry.move import Move
 from plantimager.timelapse.drivers.gantry.port import SerialLine, find_usb
 from plantimager.timelapse.drivers.gantry.position import PositionTracker
@@ -169,18 +175,18 @@ class Arm:
             self._tracker.lose()
             raise GantryFault(f"nobody knows where the arm stands, and homing = false: {_CURE_BY_HAND}")
         self._tracker.note_rest_at(machine)
-        self._start_at(board, machine, status)
+        self._start_at(board, scale(self._tracker.signs, machine), status)
 
-    def _start_at(self, board: Board, work: Position, status: Status) -> None:
-        """Count from here: the arm stands at ``work``, in work coordinates."""
+    def _start_at(self, board: Board, position: Position, status: Status) -> None:
+        """Count from here: the arm stands at ``position``."""
         if status.state != "Idle":
             raise GantryFault(f"the board is in state {status.state} after homing: {codes.cure_of_state(status.state)}")
         if status.machine is not None:
             conflict = self._settings.soft_limit_conflict(status.machine, self._tracker.signs, self._options.limits)
             if conflict is not None:
                 raise GantryFault(conflict)
-        board.set_coordinates(work, status.machine)
-        self._tracker.start_at(work, status)
+        board.set_coordinates(self._tracker.work_of(position), status.machine)
+        self._tracker.start_at(position, status)
 
     # --- moving ---------------------------------------------------------------------------------------
 
@@ -274,7 +280,8 @@ class Arm:
         try:
             yield
         except (GantryFault, Stopped) as problem:
-            if moving and not isinstance(problem, BoardRestarted | CommandRefused | PositionUnknown | Stopped):
+            knows = isinstance(problem, BoardRestarted) and (problem.keeps_count or not self._tracker.may_be_away)
+            if moving and not knows and not isinstance(problem, CommandRefused | PositionUnknown | Stopped):
                 self._tracker.lose()
             self._board = None
             if self._line is not None:

@@ -173,13 +173,18 @@ class Board:
         for asks_left in reversed(range(MAX_ASKS)):
             try:
                 return self._ask(text)
-            except (BoardRestarted, CommandRefused, NoAnswer) as fault:
-                is_restart = isinstance(fault, BoardRestarted)
-                if not (isinstance(fault, CommandRefused) or (is_restart and self._answers_rest())):
+            except BoardRestarted as restart:
+                restart.keeps_count = self._answers_rest()
+                if not restart.keeps_count:
                     on_doubt()
-                if is_restart or not asks_left:
+                raise
+            except (CommandRefused, NoAnswer) as fault:
+                if isinstance(fault, NoAnswer):
+                    on_doubt()
+                if not asks_left:
                     raise
             self._prepare_repeat()
+            self.status()  # raises for a restart whose banner was damaged
         raise AssertionError
 
     def _answers_rest(self) -> bool:
@@ -211,12 +216,8 @@ class Board:
         homing, stands elsewhere afterwards, or was locked before (``$X``, which unlocks it, says so), and otherwise if
         homing again gives the same.
 
-        Raises
-        ------
-        Stopped
-            ``should_stop()`` returned True before it was over.
-        GantryFault
-            No end within ``timeout``, or as `command`.
+        Raises `Stopped` where ``should_stop()`` returned True before it was over, and `GantryFault` where there is no
+        end within ``timeout``, or as `command`.
         """
         was_sure, was_seen, refused = False, False, None
         with Deadline(timeout) as deadline:

@@ -57,6 +57,11 @@ def subtract(position: Position, other: Position) -> Position:
     return position[0] - other[0], position[1] - other[1], position[2] - other[2]
 
 
+def add(position: Position, other: Position) -> Position:
+    """Return ``position + other``, axis by axis."""
+    return position[0] + other[0], position[1] + other[1], position[2] + other[2]
+
+
 def agree(position: Position, other: Position) -> bool:
     """Whether two positions that a board reported are the same."""
     return all(abs(difference) <= TOLERANCE for difference in subtract(position, other))
