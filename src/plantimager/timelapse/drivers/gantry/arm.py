@@ -12,7 +12,6 @@ from plantimager.timelapse.drivers.gantry.board import RESET, Board
 from plantimager.timelapse.drivers.gantry.gantry_faults import (
     Alarm,
     BoardRestarted,
-    CommandRefused,
     GantryFault,
     LineLost,
     NoAnswer,
@@ -280,9 +279,8 @@ class Arm:
         try:
             yield
         except (GantryFault, Stopped) as problem:
-            knows = isinstance(problem, BoardRestarted) and (problem.keeps_count or not self._tracker.may_be_away)
-            if moving and not knows and not isinstance(problem, CommandRefused | PositionUnknown | Stopped):
-                self._tracker.lose()
+            if moving:
+                self._tracker.note_failed_move(problem)
             self._board = None
             if self._line is not None:
                 with contextlib.suppress(GantryFault):

@@ -21,6 +21,7 @@ from plantimager.timelapse.drivers.gantry import codes
 from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
 from plantimager.timelapse.drivers.gantry.gantry_faults import (
     Alarm,
+    BoardReset,
     BoardRestarted,
     CommandRefused,
     NoAnswer,
@@ -173,10 +174,10 @@ class Board:
         for asks_left in reversed(range(MAX_ASKS)):
             try:
                 return self._ask(text)
-            except BoardRestarted as restart:
-                restart.keeps_count = self._answers_rest()
-                if not restart.keeps_count:
-                    on_doubt()
+            except BoardRestarted:
+                if self._answers_rest():
+                    raise BoardReset from None
+                on_doubt()
                 raise
             except (CommandRefused, NoAnswer) as fault:
                 if isinstance(fault, NoAnswer):

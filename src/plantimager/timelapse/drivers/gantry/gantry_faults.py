@@ -32,12 +32,14 @@ class BoardRestarted(GantryFault):
 
     def __init__(self, *, may_pass: bool = True) -> None:
         self.may_pass = may_pass
-        self.keeps_count = False
-        """Whether it was a damaged byte of a line that reset the board, which doesn't lose its count of steps then."""
         super().__init__(
             "the board restarted by itself, which loses the arm's position: check the power supply and the "
             "emergency stop, then `timelapsectl rig home`"
         )
+
+
+class BoardReset(BoardRestarted):
+    """A damaged byte of a line reset the board, which keeps its count of steps then."""
 
 
 class Alarm(GantryFault):

@@ -16,12 +16,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.drivers.gantry.gantry_faults import PositionUnknown
+from plantimager.timelapse.drivers.gantry.gantry_faults import (
+    BoardReset,
+    BoardRestarted,
+    CommandRefused,
+    PositionUnknown,
+    Stopped,
+)
 from plantimager.timelapse.drivers.gantry.motion import ZERO, Position, add, axis_signs, scale, subtract
 
 if TYPE_CHECKING:
     from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
     from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
+    from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault
     from plantimager.timelapse.drivers.gantry.replies import Status
 
 MARK: Final[Position] = (0.1, 0.1, 0.1)
@@ -75,6 +82,12 @@ class PositionTracker:
     def note_departure(self) -> None:
         """Note that the arm may be away from its zero."""
         self.may_be_away = True
+
+    def note_failed_move(self, problem: GantryFault | Stopped) -> None:
+        """Note that a move failed: the position is lost where the board's count may be wrong since."""
+        at_zero = isinstance(problem, BoardRestarted) and not self.may_be_away  # where it counts from
+        if not at_zero and not isinstance(problem, BoardReset | CommandRefused | PositionUnknown | Stopped):
+            self.lose()
 
     def forget(self) -> None:
         """Note that the position is unknown."""
