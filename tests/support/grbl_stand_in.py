@@ -152,6 +152,8 @@ class Board:
     moves: int = 0
     goals: list[tuple[float, ...]] = field(default_factory=list)
     """Work positions of its moves."""
+    places: list[tuple[float, ...]] = field(default_factory=list)
+    """Machine positions of its moves."""
     heard: list[str] = field(default_factory=list)
     """All lines that it received, and ``^X`` for resets."""
     homed: int = 0
@@ -422,6 +424,7 @@ class Board:
             self.state, self.mute = "Alarm", True
             return "ALARM:2\r\n[MSG:Reset to continue]\r\n"
         self.goals.append(tuple(to - off for to, off in zip(goal, self.offset, strict=True)))
+        self.places.append(tuple(round(to, 3) for to in goal))
         self.goal, self.asked, self.state = goal, 0, "Run"
         return "ok\r\n"
 

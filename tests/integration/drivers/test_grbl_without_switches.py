@@ -99,7 +99,7 @@ def test_without_switches_the_arm_is_brought_back_after_an_interrupted_attempt(r
     board.machine = (375.0, 25.0, 90.0)
     driver.recover(request_)
     call(driver)
-    assert board.goals == [ZERO]
+    assert board.places == [ZERO]
 
 
 def test_without_switches_a_failed_scan_leaves_the_arm_at_zero(rig, request_):
@@ -107,7 +107,7 @@ def test_without_switches_a_failed_scan_leaves_the_arm_at_zero(rig, request_):
     driver, board = rig(**NO_SWITCHES, cameras={"top": {"kind": "command", "argv": ["false", "{output}"]}})
     with pytest.raises(ScanFailed, match="camera top: false exited with 1"):
         driver.scan(request_, RecordingMonitor())
-    assert board.goals[-1] == ZERO
+    assert board.places[-1] == ZERO
 
 
 def test_without_switches_standby_brings_the_arm_of_a_cancelled_scan_to_zero(rig, request_):
@@ -122,9 +122,9 @@ def test_without_switches_standby_brings_the_arm_of_a_cancelled_scan_to_zero(rig
     driver, board = rig(**NO_SWITCHES, fault="stuck", at=2)
     with pytest.raises(ScanCancelled):
         driver.scan(request_, Late())
-    assert board.goals[-1] != ZERO
+    assert board.places[-1] != ZERO
     driver.standby()
-    assert (board.goals[-1], board.machine) == (ZERO, ZERO)
+    assert (board.places[-1], board.machine) == (ZERO, ZERO)
 
 
 def test_without_switches_a_failed_return_to_zero_costs_no_scan(rig, request_):
@@ -149,10 +149,10 @@ def test_without_switches_cables_are_unwound_before_the_arm_rests(rig, request_,
     configuration = path_of([10, 10, 120], [10, 10, 240], [10, 10, 350])
     driver, board = rig(**NO_SWITCHES, pan=pan)
     driver.scan(make_request(request_.dataset_dir.parent, configuration=configuration), RecordingMonitor())
-    assert board.goals[-1] == (0, 0, rests_at)
+    assert board.places[-1] == (0, 0, rests_at)
     driver.standby()
     driver.prepare()
-    assert len(board.goals) == 4, "it rests already"
+    assert len(board.places) == 4, "it rests already"
 
 
 def test_without_switches_the_gantry_has_power_for_the_way_back(rig, request_, switches):
@@ -162,7 +162,7 @@ def test_without_switches_the_gantry_has_power_for_the_way_back(rig, request_, s
     board.machine = (375.0, 25.0, 90.0)
     driver.recover(request_)
     driver.standby()
-    assert board.goals == [ZERO]
+    assert board.places == [ZERO]
     assert log() == [*RELEASED, "gantry_power on", "gantry_power off"]
 
 

@@ -1,5 +1,6 @@
 """Bytes that are lost or damaged between driver and board: a repeated question each, and no slot."""
 
+import contextlib
 import random
 
 import pytest
@@ -156,6 +157,60 @@ def test_limit_switch_ends_the_attempt_whichever_byte_of_its_line_is_lost(name):
         except GantryFault:
             pass
     assert len(moved) <= (len("ALARM:") if name == "grbl" else 0)
+
+
+class Dipping(Board):
+    """A board whose supply dips once: it restarts half-way on a move, in or after its answer to something."""
+
+    at, asks, kept, banner = 0, 0, 0, True
+    true = (0.0, 0.0, 0.0)
+    """Where the arm stood when the board last began to count."""
+
+    def _banner(self):
+        return super()._banner() if self.banner else "ready\r\n"
+
+    def _obey(self, line):
+        return self._dip(super()._obey(line))
+
+    def _status(self):
+        return self._dip(super()._status())
+
+    def _dip(self, said):
+        self.asks += 1
+        if self.asks != self.at:
+            return said
+        ends = zip(self.machine, self.goal or self.machine, self.true, strict=True)
+        self.true = tuple((at + to) / 2 + begun for at, to, begun in ends)
+        self.restart()
+        return said[: self.kept] + self._banner()
+
+
+def test_restart_on_a_bad_line_leaves_no_wrong_position_believed():
+    """Without switches: whichever answers are damaged, and whether or not the banner is known."""
+    arrived, wrong = 0, []
+    for seed in range(500 if SOAK else 100):
+        chance = random.Random(seed)
+        board = Dipping({**SETTINGS, 3: "0", 22: "0"}, polls=chance.choice([2, 4]))
+        board.at, board.kept, board.banner = chance.randrange(5, 60), chance.randrange(80), chance.random() < 0.5
+        rate = chance.choice([0, 1 / 1000, 1 / 200])
+
+        def strike(way, _number, byte, chance=chance, rate=rate):
+            if way == "to" or chance.random() > rate:
+                return byte
+            return chance.choice([*DAMAGES.values(), *OTHER_BITS.values()])(byte)
+
+        with wild_arm(Sheet(homing=False), board=board) as (arm, line):
+            line.damage = strike
+            for goal in (*PATH, (0.0, 0.0, 0.0)) * 2:
+                with contextlib.suppress(GantryFault):
+                    arm.make_ready(line.wait)
+                    arm.go(goal, line.wait)
+                    arrived += 1
+                    true = tuple(at + begun for at, begun in zip(board.machine, board.true, strict=True))
+                    if true != pytest.approx(goal, abs=0.08):
+                        wrong.append((seed, goal, true))
+    assert wrong == []
+    assert arrived
 
 
 def test_arm_does_not_move_after_a_restart_between_two_moves():

@@ -9,6 +9,7 @@ from wild_board import Sheet, wild_arm
 
 from plantimager.timelapse.drivers.gantry.board_settings import MEANINGS
 from plantimager.timelapse.drivers.gantry.gantry_faults import Alarm, GantryFault
+from plantimager.timelapse.support.progress import reporting_to
 
 PATH = [(10.0, 20.0, 30.0), (110.0, 20.0, 350.0), (0.0, 250.0, 0.0)]
 
@@ -218,18 +219,19 @@ def test_board_may_report_its_status_all_the_time(every):
 
 
 class Secretive(Board):
-    """A board that names itself in no known way, restarts at a poll of a move, and then isn't locked."""
+    """A board that names itself in no known way, restarts half-way at a poll of a move, and then isn't locked."""
 
-    poll, polled, true = 0, 0, (0.0, 0.0, 0.0)
+    move, poll, polled, true = 2, 0, 0, (0.0, 0.0, 0.0)
 
     def _banner(self):
         return "\r\nready\r\n"
 
     def _status(self):
-        if self.moves == 2:
+        if self.moves == self.move:
             self.polled += 1
             if self.polled == self.poll:
-                halfway = self.machine if self.goal is None else self.goal
+                ends = zip(self.machine, self.goal or self.machine, strict=True)
+                halfway = ((at + to) / 2 for at, to in ends)
                 self.true = tuple(at + more for at, more in zip(halfway, self.true, strict=True))
                 self.restart()
                 self.state = "Idle"
@@ -240,18 +242,28 @@ class Secretive(Board):
         return super()._home_at_last()
 
 
+class SecretiveToo(Secretive, RarelyOffset):
+    """One that reports its offset rarely."""
+
+    def restart(self):
+        super().restart()
+        self.rest = 0
+
+
 @pytest.mark.parametrize("homing", [True, False])
+@pytest.mark.parametrize("move", range(1, 5))
 @pytest.mark.parametrize("poll", range(1, 9))
-def test_restart_that_goes_unnoticed_costs_no_wrong_picture(poll, homing):
+@pytest.mark.parametrize("rarely", [False, True])
+def test_restart_that_goes_unnoticed_costs_no_wrong_picture(rarely, poll, move, homing):
     """Where the banner isn't known, or was damaged: the board then counts from where it woke up."""
-    board = Secretive({**SETTINGS, 22: "1" if homing else "0"}, polls=4)
-    board.poll = poll
+    board = (SecretiveToo if rarely else Secretive)({**SETTINGS, 22: "1" if homing else "0"}, polls=4)
+    board.poll, board.move = poll, move
     origin = (-20.0, -20.0, -331.988) if homing else (0.0, 0.0, 0.0)
     with wild_arm(Sheet(homing=homing), board=board) as (arm, line):
         arm.make_ready(line.wait)
         with contextlib.suppress(GantryFault):
-            for goal in PATH:
-                arm.go(goal, line.wait)
+            for goal in (*PATH, (0.0, 0.0, 0.0)):
+                arm.go(goal, line.wait) if any(goal) else arm.go_to_zero(line.wait)
                 true = (at + more for at, more in zip(board.machine, board.true, strict=True))
                 assert [zero - at for zero, at in zip(origin, true, strict=True)] == pytest.approx(goal, abs=0.08)
 
@@ -301,3 +313,75 @@ def test_speed_that_lost_a_digit_costs_no_slot():
         arm.make_ready(line.wait)
         arm.go(PATH[0], line.wait)
         assert (line.board.homed, line.board.moves) == (2, 2)
+
+
+class CutShort(Board):
+    """A board without switches that restarts half-way on a move, when some of the move's ``ok`` has come.
+
+    Without ``banner`` it names itself in no known way.
+    """
+
+    cut_move, came, banner = 1, "", True
+
+    def _begin(self, place):
+        said = super()._begin(place)
+        if self.moves == self.cut_move:
+            self.restart()
+            return self.came + (self._banner() if self.banner else "ready\r\n")
+        return said
+
+
+@pytest.mark.parametrize("came", ["", "o", "k", "\n", "o\r\n", "\x0fk\r\n", "okk\r\n", "ok", "ok\r\n"])
+@pytest.mark.parametrize("banner", [True, False])
+@pytest.mark.parametrize("cut_move", [1, 2])
+def test_restart_on_the_way_loses_the_position_whatever_is_left_of_the_answer(cut_move, banner, came):
+    """Without switches the board's count of zero is wrong then, and so nothing moves any more."""
+    board = CutShort({**SETTINGS, 22: "0"})
+    board.cut_move, board.came, board.banner = cut_move, came, banner
+    with wild_arm(Sheet(homing=False), board=board) as (arm, line):
+        arm.make_ready(line.wait)
+        with pytest.raises(GantryFault, match="the board restarted by itself"):
+            [arm.go(goal, line.wait) for goal in PATH]
+        board.machine = (30.0, 20.0, 10.0)  # nor is any other count right
+        with pytest.raises(GantryFault, match="nobody knows where the arm stands"):
+            arm.make_ready(line.wait)
+        assert board.moves == cut_move
+
+
+class Forgetful(Board):
+    """A board that doesn't take work coordinates after its first homing."""
+
+    def _gcode(self, line):
+        return "ok\r\n" if line.startswith("G92") and self.homed == 1 else super()._gcode(line)
+
+
+@pytest.mark.parametrize("board", [RestartsOnce("G92"), Forgetful()], ids=lambda board: type(board).__name__)
+def test_second_homing_is_reported(board):
+    """Each may last nearly as long as a stall, so that both together would be one."""
+    reports = []
+    with wild_arm(Sheet(), board=board) as (arm, line), reporting_to(lambda said: reports.append((said, board.homed))):
+        arm.make_ready(line.wait)
+    assert board.homed == 2
+    [(said, homed)] = reports
+    assert (said.endswith("; the arm is made ready again"), homed) == (True, 1)
+
+
+class StaysLocked(Board):
+    """A board that stays locked after homing, as one of its axes has no switch."""
+
+    def _home_at_last(self):
+        said = super()._home_at_last()
+        self.state = "Alarm"
+        return said
+
+
+@pytest.mark.parametrize(("place", "homed"), [((0.0, 0.0, 0.0), 1), ((-20.0, -20.0, -331.987), 2)])
+@pytest.mark.parametrize("dialect", ["grbl", "grblhal", "fluidnc"])
+def test_board_that_stays_locked_is_told_so_when_it_has_homed(dialect, place, homed):
+    """And not that its cable is bad; it homes again only where nothing was seen of the first homing."""
+    board = StaysLocked(dialect=DIALECTS[dialect])
+    board.machine = place
+    with wild_arm(Sheet(), dialect=board.dialect, board=board) as (arm, line):
+        with pytest.raises(GantryFault, match="in state Alarm after homing: it is locked; `timelapsectl rig home`"):
+            arm.make_ready(line.wait)
+        assert board.homed == (1 if board.dialect.tells_homing else homed)

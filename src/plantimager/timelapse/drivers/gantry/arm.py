@@ -12,14 +12,19 @@ from plantimager.timelapse.drivers.gantry.board import RESET, Board
 from plantimager.timelapse.drivers.gantry.gantry_faults import (
     Alarm,
     BoardRestarted,
-    CommandRefused,
     GantryFault,
     LineLost,
     NoAnswer,
     PositionUnknown,
     Stopped,
 )
-from plantimager.timelapse.drivers.gantry.motion import ZERO, format_position, nearest_equivalent_angle, position_of
+from plantimager.timelapse.drivers.gantry.motion import (
+    ZERO,
+    format_position,
+    nearest_equivalent_angle,
+    position_of,
+    scale,
+)
 from plantimager.timelapse.drivers.gantry.move import Move
 from plantimager.timelapse.drivers.gantry.port import SerialLine, find_usb
 from plantimager.timelapse.drivers.gantry.position import PositionTracker
@@ -90,7 +95,8 @@ class Arm:
         try:
             with self._forgetting_on_error():
                 step()
-        except (BoardRestarted, PositionUnknown):
+        except (BoardRestarted, PositionUnknown) as fault:
+            current_report()(f"{fault}; {_AGAIN}")  # each may last nearly as long as a stall
             with self._forgetting_on_error():
                 step()
 
@@ -168,18 +174,18 @@ class Arm:
             self._tracker.lose()
             raise GantryFault(f"nobody knows where the arm stands, and homing = false: {_CURE_BY_HAND}")
         self._tracker.note_rest_at(machine)
-        self._start_at(board, machine, status)
+        self._start_at(board, scale(self._tracker.signs, machine), status)
 
-    def _start_at(self, board: Board, work: Position, status: Status) -> None:
-        """Count from here: the arm stands at ``work``, in work coordinates."""
+    def _start_at(self, board: Board, position: Position, status: Status) -> None:
+        """Count from here: the arm stands at ``position``."""
         if status.state != "Idle":
             raise GantryFault(f"the board is in state {status.state} after homing: {codes.cure_of_state(status.state)}")
         if status.machine is not None:
             conflict = self._settings.soft_limit_conflict(status.machine, self._tracker.signs, self._options.limits)
             if conflict is not None:
                 raise GantryFault(conflict)
-        board.set_coordinates(work, status.machine)
-        self._tracker.start_at(work, status)
+        board.set_coordinates(self._tracker.work_of(position), status.machine)
+        self._tracker.start_at(position, status)
 
     # --- moving ---------------------------------------------------------------------------------------
 
@@ -202,7 +208,7 @@ class Arm:
             if not fault.may_pass:
                 raise
             report = current_report()  # moves and homing may each last nearly as long as a stall
-            report(f"{fault}; the arm is made ready again")
+            report(f"{fault}; {_AGAIN}")
             try:
                 self.make_ready(wait)
             except GantryFault:
@@ -273,8 +279,8 @@ class Arm:
         try:
             yield
         except (GantryFault, Stopped) as problem:
-            if moving and not isinstance(problem, BoardRestarted | CommandRefused | PositionUnknown | Stopped):
-                self._tracker.lose()
+            if moving:
+                self._tracker.note_failed_move(problem)
             self._board = None
             if self._line is not None:
                 with contextlib.suppress(GantryFault):
@@ -285,6 +291,7 @@ class Arm:
             raise
 
 
+_AGAIN: Final = "the arm is made ready again"
 _IN_DOUBT: Final = "the arm's position is in doubt; home it first"
 _CURE_BY_HAND: Final = "move the arm to its zero by hand, switch the gantry off and on, then restart the service"
 """The cure for an arm that can't home."""

@@ -21,13 +21,14 @@ from plantimager.timelapse.drivers.gantry import codes
 from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
 from plantimager.timelapse.drivers.gantry.gantry_faults import (
     Alarm,
+    BoardReset,
     BoardRestarted,
     CommandRefused,
     NoAnswer,
     PositionUnknown,
     Stopped,
 )
-from plantimager.timelapse.drivers.gantry.motion import gcode_words, subtract
+from plantimager.timelapse.drivers.gantry.motion import agree, gcode_words, subtract
 from plantimager.timelapse.drivers.gantry.replies import (
     STATES,
     Status,
@@ -71,8 +72,6 @@ MAX_KEPT_CHARACTERS: Final = 160
 """Of each of them."""
 MAX_KEPT_WORDS: Final = 5
 """Lines that are kept to say what was heard instead of an answer."""
-TOLERANCE: Final = 0.011
-"""mm or degrees by which two positions that a board reports may differ in rounding."""
 
 
 class Board:
@@ -166,21 +165,36 @@ class Board:
             raise NoAnswer(f"{self._line.port}: the board lists other settings each time; {_CHECK_CABLE}")
         return BoardSettings(agreed)
 
-    def command(self, text: str, on_repeat: Callable[[], object] = lambda: None) -> list[str]:
+    def command(self, text: str, on_doubt: Callable[[], object] = lambda: None) -> list[str]:
         """Send a line, again where the answer isn't ``ok``, and return the lines that came before its ``ok``.
 
-        ``on_repeat`` is called where it is not known whether the board obeys the line already. Raises `GantryFault`
+        ``on_doubt`` is called where the board may have obeyed the line, although it didn't say so. Raises `GantryFault`
         where the board refused, went into alarm, restarted, or didn't answer.
         """
-        for _ in range(MAX_ASKS - 1):
+        for asks_left in reversed(range(MAX_ASKS)):
             try:
                 return self._ask(text)
-            except CommandRefused:
-                pass
-            except NoAnswer:
-                on_repeat()
+            except BoardRestarted:
+                if self._answers_rest():
+                    raise BoardReset from None
+                on_doubt()
+                raise
+            except (CommandRefused, NoAnswer) as fault:
+                if isinstance(fault, NoAnswer):
+                    on_doubt()
+                if not asks_left:
+                    raise
             self._prepare_repeat()
-        return self._ask(text)
+            self.status()  # raises for a restart whose banner was damaged
+        raise AssertionError
+
+    def _answers_rest(self) -> bool:
+        """Whether an answer follows a banner: a byte of the line was a reset, and so the board never had all of it."""
+        with Deadline(self._answer_timeout) as deadline:
+            while not deadline.passed() and (line := self._line.receive(QUIET_TIME)) is not None:
+                if line == "ok" or (read_code(line) or ("",))[0] == "error":
+                    return True
+        return False
 
     def _ask(self, text: str) -> list[str]:
         self._line.send(text.encode() + LINE_END)
@@ -203,12 +217,8 @@ class Board:
         homing, stands elsewhere afterwards, or was locked before (``$X``, which unlocks it, says so), and otherwise if
         homing again gives the same.
 
-        Raises
-        ------
-        Stopped
-            ``should_stop()`` returned True before it was over.
-        GantryFault
-            No end within ``timeout``, or as `command`.
+        Raises `Stopped` where ``should_stop()`` returned True before it was over, and `GantryFault` where there is no
+        end within ``timeout``, or as `command`.
         """
         was_sure, was_seen, refused = False, False, None
         with Deadline(timeout) as deadline:
@@ -225,10 +235,9 @@ class Board:
                     if should_stop():
                         raise Stopped
                     status = self.rest_status()
-                if status.state != "Alarm":
-                    has_homed = was_seen or status.positions != before.positions
-                    if has_homed or (sure and (was_sure or before.state == "Alarm")):
-                        return status
+                has_effect = was_seen or status.positions != before.positions
+                if has_effect or (sure and (was_sure or before.state == "Alarm" != status.state)):
+                    return status  # even one that is locked again, as an axis has no switch
                 was_sure = sure
                 self._repeats += 1
         raise refused or NoAnswer(f"{self._line.port}: the board doesn't say that it has homed; {_CHECK_CABLE}")
@@ -277,9 +286,9 @@ class Board:
             if status.state != "Idle":  # a damaged line may be a move, or begin a mode in which nothing moves
                 cure = codes.cure_of_state(status.state)
                 raise PositionUnknown(f"the board is in state {status.state} after homing: {cure}")
-            wrong = status.work is not None and not _agree(status.work, work)
+            wrong = status.work is not None and not agree(status.work, work)
             if machine is not None and status.offset is not None:
-                wrong = not _agree(status.offset, subtract(machine, work))
+                wrong = not agree(status.offset, subtract(machine, work))
             if not wrong:
                 self._offset = None if machine is None else subtract(machine, work)
                 return
@@ -330,7 +339,7 @@ class Board:
         """Whether a reported offset is the one that was set; a board forgets it when it restarts."""
         if offset is None or self._offset is None:
             return unknown_fits
-        return _agree(offset, self._offset)
+        return agree(offset, self._offset)
 
     def rest_status(self) -> Status:
         """Return the status of an arm at rest, which two answers agree on. Raises as `status`."""
@@ -384,10 +393,6 @@ def _raise_unasked(line: str, *, may_pass: bool = True) -> str | None:
     if read_firmware(line) is not None:
         raise BoardRestarted(may_pass=may_pass)
     return code[1] if code is not None else None
-
-
-def _agree(position: Position, other: Position) -> bool:
-    return all(abs(difference) <= TOLERANCE for difference in subtract(position, other))
 
 
 _CHECK_CABLE: Final = "check the cable, and keep it off the motors'"

@@ -38,6 +38,10 @@ class BoardRestarted(GantryFault):
         )
 
 
+class BoardReset(BoardRestarted):
+    """A damaged byte of a line reset the board, which keeps its count of steps then."""
+
+
 class Alarm(GantryFault):
     """The board stopped by itself and is locked."""
 

@@ -25,6 +25,9 @@ FIELDS: Final = ("x", "y", "pan")
 OFF_COURSE: Final = 1.0
 """mm or degrees off its way by which the arm obeys another move than the one that was sent."""
 
+TOLERANCE: Final = 0.011
+"""mm or degrees by which two positions that a board reports may differ in rounding."""
+
 MAX_ENDLESS: Final = (-36_000.0, 36_000.0)
 """Limits of a turntable without limits, degrees. The board keeps positions as 32-bit floats, whose step is 0.004° there
 and grows beyond. So after a hundred turns in one direction the turntable turns back by one."""
@@ -52,6 +55,16 @@ class Limits:
 def subtract(position: Position, other: Position) -> Position:
     """Return ``position - other``, axis by axis."""
     return position[0] - other[0], position[1] - other[1], position[2] - other[2]
+
+
+def add(position: Position, other: Position) -> Position:
+    """Return ``position + other``, axis by axis."""
+    return position[0] + other[0], position[1] + other[1], position[2] + other[2]
+
+
+def agree(position: Position, other: Position) -> bool:
+    """Whether two positions that a board reported are the same."""
+    return all(abs(difference) <= TOLERANCE for difference in subtract(position, other))
 
 
 def scale(signs: Position, position: Position) -> Position:

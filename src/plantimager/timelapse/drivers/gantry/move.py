@@ -11,7 +11,7 @@ from plantimager.timelapse.drivers.deadline import Deadline
 from plantimager.timelapse.drivers.gantry import codes
 from plantimager.timelapse.drivers.gantry.board import HOLD
 from plantimager.timelapse.drivers.gantry.gantry_faults import BoardLocked, GantryFault, PositionUnknown, Stopped
-from plantimager.timelapse.drivers.gantry.motion import format_position, gcode_words, is_off_course, scale
+from plantimager.timelapse.drivers.gantry.motion import format_position, gcode_words, is_off_course
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +56,10 @@ class Move:
         The move is sent again where the arm stands elsewhere afterwards; the goal is absolute, so that is safe. Raises
         `Stopped` where ``wait`` returned True (the arm is held then), and `GantryFault` where it didn't arrive.
         """
-        words = gcode_words(scale(self._tracker.signs, self._goal))
+        words = gcode_words(self._tracker.work_of(self._goal))
         for _ in range(MAX_SENDS):
             line = f"G0 {words}" if self._feed is None else f"G1 {words} F{self._feed:g}"
-            self._board.command(line, on_repeat=self._tracker.note_departure)
+            self._board.command(line, on_doubt=self._tracker.note_departure)
             self._tracker.note_departure()
             seconds = self._settings.move_deadline(start, self._goal, self._feed)
             with Deadline(timedelta(seconds=seconds)) as deadline:

@@ -7,22 +7,35 @@ is homed.
 Without limit switches (``homing = false``) only the board's count of steps is known, and it starts from where the arm
 stood when the board was switched on. If the board counts from zero although the arm was left elsewhere, it has
 restarted since, and the position is *lost*: only a person can correct that. Any other count is believed. A power cut
-leaves no other trace, so that such an arm has to rest at its zero whenever nobody uses it.
+leaves no other trace, except while this process drives the arm (`MARK`), so that such an arm has to rest at its zero
+whenever nobody uses it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from plantimager.timelapse.drivers.gantry.gantry_faults import PositionUnknown
-from plantimager.timelapse.drivers.gantry.motion import ZERO, axis_signs, scale, subtract
+from plantimager.timelapse.drivers.gantry.gantry_faults import (
+    BoardReset,
+    BoardRestarted,
+    CommandRefused,
+    PositionUnknown,
+    Stopped,
+)
+from plantimager.timelapse.drivers.gantry.motion import ZERO, Position, add, axis_signs, scale, subtract
 
 if TYPE_CHECKING:
     from plantimager.timelapse.drivers.gantry.arm_options import ArmOptions
     from plantimager.timelapse.drivers.gantry.board_settings import BoardSettings
-    from plantimager.timelapse.drivers.gantry.motion import Position
+    from plantimager.timelapse.drivers.gantry.gantry_faults import GantryFault
     from plantimager.timelapse.drivers.gantry.replies import Status
+
+MARK: Final[Position] = (0.1, 0.1, 0.1)
+"""Work position of the zero of an arm without switches, mm and degrees.
+
+It makes an offset of work coordinates that the board forgets when it restarts, even on the way to its zero.
+"""
 
 
 class PositionTracker:
@@ -39,6 +52,7 @@ class PositionTracker:
         """Whether the arm has lost its position in this process, which without homing only a person can correct."""
         self.may_be_away = False
         """Whether the arm stands, or may stand, away from its zero, as far as this process knows."""
+        self._mark = ZERO if options.homing else MARK
         self._origin: Position | None = None
         """Machine position of the work zero; None where the board reports work positions itself."""
 
@@ -47,10 +61,14 @@ class PositionTracker:
         self._settings = settings
         self.signs = axis_signs(self._options.inverted or settings.inverted)
 
-    def start_at(self, work: Position, status: Status) -> None:
-        """Count from ``status`` on: there the arm stands at ``work``, in work coordinates of the board."""
-        self._origin = None if status.machine is None else subtract(status.machine, work)
-        self.current = scale(self.signs, work)
+    def work_of(self, position: Position) -> Position:
+        """Return a position in the work coordinates of the board."""
+        return scale(self.signs, add(position, self._mark))
+
+    def start_at(self, position: Position, status: Status) -> None:
+        """Count from ``status`` on: there the arm stands at ``position``."""
+        self._origin = None if status.machine is None else subtract(status.machine, self.work_of(position))
+        self.current = position
 
     def set_current(self, position: Position) -> None:
         """Note that the arm has arrived at ``position``."""
@@ -64,6 +82,12 @@ class PositionTracker:
     def note_departure(self) -> None:
         """Note that the arm may be away from its zero."""
         self.may_be_away = True
+
+    def note_failed_move(self, problem: GantryFault | Stopped) -> None:
+        """Note that a move failed: the position is lost where the board's count may be wrong since."""
+        at_zero = isinstance(problem, BoardRestarted) and not self.may_be_away  # where it counts from
+        if not at_zero and not isinstance(problem, BoardReset | CommandRefused | PositionUnknown | Stopped):
+            self.lose()
 
     def forget(self) -> None:
         """Note that the position is unknown."""
@@ -79,11 +103,12 @@ class PositionTracker:
         Raises `PositionUnknown` where the board reports machine positions, and reported work positions before, so
         that its work zero is unknown.
         """
+        work = status.work
         if status.machine is not None and self._origin is not None:
-            return scale(self.signs, subtract(status.machine, self._origin))
-        if status.work is None:
+            work = subtract(status.machine, self._origin)
+        if work is None:
             raise PositionUnknown("the board reports machine positions, and reported work positions before; set $10=1")
-        return scale(self.signs, status.work)
+        return subtract(scale(self.signs, work), self._mark)
 
     def matches(self, goal: Position, position: Position) -> bool:
         """Whether two positions are the same, as exactly as the steps of the motors allow."""
