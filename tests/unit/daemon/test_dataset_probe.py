@@ -770,7 +770,7 @@ def moved_dataset(world, directory, **changes):
 MOVED = [
     pytest.param({}, True, id="the datasets alone"),
     pytest.param({"owner": {"store": OLD_STORE}}, True, id="with the store"),
-    pytest.param({"owner": {"machine": "another"}}, True, id="to another machine"),
+    pytest.param({"owner": {"machine": "another"}}, False, id="of another machine, such as a container"),
     pytest.param({"owner": {"store": OLD_STORE}, "boot": "boot-7"}, False, id="of another rig, whose store is gone"),
     pytest.param({"owner": {"store": OLD_STORE}, "boot": None}, False, id="of nobody knows which boot"),
     pytest.param({"owner": {"store": "/etc/passwd"}}, False, id="of another rig"),
