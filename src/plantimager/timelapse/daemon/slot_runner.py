@@ -62,7 +62,7 @@ class SlotRunner:
         timelapse = self._confirm(slot)
         if timelapse is None:
             return
-        if self._attempts.ask_about(slot):
+        if self._attempts.ask_about(slot) or self._confirm(slot) is None:  # it may have been found without a question
             return
         self._rig.prepare()
         if not self.planner.is_waiting_for_rig:  # else it is one more try, and the journal has the first
@@ -179,9 +179,8 @@ class SlotRunner:
         if problem is None:
             ended = timelapse.succeed(now, outcome.result.pictures if outcome.result else None)
         elif stopping:
-            is_unsettled = not self._probe.look_at(
-                request.dataset_dir.parent
-            ).is_in_sight  # as below; the next start asks
+            # As below; the next start asks.
+            is_unsettled = not self._probe.look_at(request.dataset_dir.parent).is_in_sight
             ended = timelapse.interrupt(now, "the service was stopped", is_unsettled=is_unsettled)
         else:
             failure = self._failure(problem, request)
