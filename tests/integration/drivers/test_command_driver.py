@@ -22,7 +22,14 @@ from plantimager.timelapse.drivers.command.driver import CommandDriver
 from plantimager.timelapse.drivers.programs import environment, processes, run
 from plantimager.timelapse.drivers.testing import CONFIGURATION, RecordingMonitor, make_request, scan_until_killed
 from plantimager.timelapse.scan.request import Owner, ScanResult
-from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
+from plantimager.timelapse.support.errors import (
+    DriverError,
+    FaultsFound,
+    PicturesUnreadable,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
 
 
 @pytest.fixture
@@ -559,18 +566,19 @@ signal.pause()
     assert result == ScanResult(pictures=pictures)
 
 
-def test_recovered_scan_that_the_disk_does_not_take_is_asked_about_again(datasets, runs, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EIO, errno.EUCLEAN, errno.EACCES])
+def test_recovered_scan_that_the_disk_does_not_take_is_asked_about_again(datasets, runs, monkeypatch, number):
     """That it failed says nothing of the pictures, which are whole when it is back."""
     request = make_request(datasets)
     scan_until_killed("command", runs(IGNORES_SIGTERM, stop_grace=0.1), request)
     driver = CommandDriver(runs("", stop_grace=0.1, recover=runs("")["argv"]))
 
     def refuse(directory, _):
-        raise OSError(errno.EIO, "Input/output error", str(directory))
+        raise OSError(number, os.strerror(number), str(directory))
 
     with monkeypatch.context() as disk:
         disk.setattr(attempt_module, "sync_tree", refuse)
-        with pytest.raises(ScannerNotReady, match="Input/output error"):
+        with pytest.raises(PicturesUnreadable, match=os.strerror(number)):
             driver.recover(request)
     assert driver.recover(request) is not None
 

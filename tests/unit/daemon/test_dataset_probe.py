@@ -18,7 +18,7 @@ from plantimager.timelapse.scan.request import ScanResult
 from plantimager.timelapse.settings import places as places_module
 from plantimager.timelapse.store.loading import load_timelapse
 from plantimager.timelapse.support import file_system
-from plantimager.timelapse.support.errors import ScanFailed
+from plantimager.timelapse.support.errors import ScanFailed, ScannerNotReady
 
 
 def test_slot_waits_for_a_directory_that_can_be_written(rig, tmp_path):
@@ -770,7 +770,7 @@ def moved_dataset(world, directory, **changes):
 MOVED = [
     pytest.param({}, True, id="the datasets alone"),
     pytest.param({"owner": {"store": OLD_STORE}}, True, id="with the store"),
-    pytest.param({"owner": {"machine": "another"}}, True, id="to another machine"),
+    pytest.param({"owner": {"machine": "another"}}, False, id="of another machine, such as a container"),
     pytest.param({"owner": {"store": OLD_STORE}, "boot": "boot-7"}, False, id="of another rig, whose store is gone"),
     pytest.param({"owner": {"store": OLD_STORE}, "boot": None}, False, id="of nobody knows which boot"),
     pytest.param({"owner": {"store": "/etc/passwd"}}, False, id="of another rig"),
@@ -825,6 +825,34 @@ def test_attempt_is_found_when_its_dataset_is_moved_while_the_daemon_runs(rig, t
     world.configure(datasets=second)
     world.datasets.add("tl_0")
     world.live((10 * MINUTE, lambda _: moved_dataset(world, second)), off=5 * MINUTE)
+    assert (world.scans(), world.statuses()) == ([(0, 1), (1, 1)], ["succeeded"] * 2)
+    assert len(world.said("scan_recovered")) == 1
+
+
+@pytest.mark.parametrize("warmup", [SECOND, 5 * MINUTE])
+def test_slot_whose_dataset_is_moved_while_it_waits_for_its_rig_is_not_taken_twice(rig, tmp_path, warmup):
+    """It is looked for at each try within the grace period."""
+    world, first, second = rig(), tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    world.configure(datasets=first)
+    world.define(every=HOUR, n=2, grace=30 * MINUTE, warmup=warmup)
+    world.live((HOUR + 10 * SECOND, Life.kill))
+    first.rmdir()
+    world.configure(datasets=second)
+    world.datasets.add("tl_0")
+    moved = []
+
+    def refuse():
+        while not moved:
+            yield ScannerNotReady("the gantry is off")
+
+    def move(_):
+        moved_dataset(world, second)
+        moved.append(second)
+
+    world.prepares = refuse()
+    world.live((5 * MINUTE, move), off=5 * MINUTE)
     assert (world.scans(), world.statuses()) == ([(0, 1), (1, 1)], ["succeeded"] * 2)
     assert len(world.said("scan_recovered")) == 1
 

@@ -386,11 +386,9 @@ def test_disk_that_refuses_anything_at_any_step_leaves_a_whole_dataset_or_none(
 
 
 @pytest.mark.parametrize("call", ["open", "listdir"])
-@pytest.mark.parametrize(("number", "is_known"), [(errno.EIO, False), (errno.ESTALE, False), (errno.EACCES, True)])
-def test_disk_that_can_not_be_read_does_not_say_that_no_attempt_was_finished(
-    request_, monkeypatch, call, number, is_known
-):
-    """The scan would be taken twice, or recorded as cut off. What is closed to this user is not of this rig."""
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EUCLEAN, errno.EMFILE, errno.ENOMEM, errno.EACCES])
+def test_disk_that_can_not_be_read_does_not_say_that_no_attempt_was_finished(request_, monkeypatch, call, number):
+    """The scan would be taken twice, or recorded as cut off. In a directory closed to this user nothing is its own."""
     with begin_attempt(request_) as attempt:
         (attempt.directory / "0.jpg").write_text("a picture")
         attempt.seal(ScanResult(pictures=1))
@@ -400,7 +398,7 @@ def test_disk_that_can_not_be_read_does_not_say_that_no_attempt_was_finished(
 
     with monkeypatch.context() as disk:
         disk.setattr(os, call, refuse)
-        if is_known:
+        if (call, number) == ("listdir", errno.EACCES):
             assert find_finished(request_) is None
         else:
             with pytest.raises(ScannerNotReady, match=os.strerror(number)):
@@ -408,32 +406,44 @@ def test_disk_that_can_not_be_read_does_not_say_that_no_attempt_was_finished(
     assert find_finished(request_) == ScanResult(pictures=1)
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENODEV])
-def test_attempt_whose_receipt_the_disk_does_not_give_may_be_whole(request_, monkeypatch, number):
-    """That of an attempt beside it doesn't say so, however often; what it says is known when the disk is back."""
-    directories = [request_.dataset_dir.with_name(f".{request_.dataset_dir.name}.attempt-{n}") for n in (1, 2)]
-    with begin_attempt(request_) as attempt:
-        (attempt.directory / "0.jpg").write_text("a picture")
-        attempt.seal(ScanResult(pictures=1))
-    with begin_attempt(replace(request_, attempt=2)) as other:
-        (other.directory / "0.jpg").write_text("a picture")
-    assert [attempt.directory, other.directory] == directories
-    open_file = os.open
+UNREADABLE = [errno.EIO, errno.ESTALE, errno.ENODEV, errno.EUCLEAN, errno.EBADMSG, errno.EREMOTEIO, errno.EACCES]
+UNREADABLE += [errno.EPERM, errno.EMFILE, errno.ENOMEM]
 
-    def refuse(path, *args, **kwargs):
-        if str(directories[0]) in str(path):
-            raise OSError(number, os.strerror(number), str(path))
-        return open_file(path, *args, **kwargs)
 
+@pytest.mark.parametrize("number", UNREADABLE)
+def test_attempt_whose_receipt_can_not_be_read_may_be_whole(request_, monkeypatch, number):
+    """However often it is asked about; what it says is known when the disk gives it."""
+    seal(request_)
+    for _ in range(2):
+        with monkeypatch.context() as disk:
+            failing_disk(disk, "open", number, f".attempt-1/{RECEIPT}")
+            with pytest.raises(PicturesUnreadable, match=f"{os.strerror(number)}.*; where that lasts, move .*-1 away"):
+                find_finished(request_)
+    assert find_finished(request_) == ScanResult(pictures=1)
+
+
+@pytest.mark.parametrize("number", UNREADABLE)
+def test_unreadable_receipt_of_an_earlier_attempt_keeps_no_other_one_from_its_place(request_, monkeypatch, number):
+    """Neither one that is to be made, nor one that is whole."""
+    seal(request_)
+    again = replace(request_, attempt=2)
     with monkeypatch.context() as disk:
-        disk.setattr(os, "open", refuse)
-        for _ in range(2):
-            with pytest.raises(ScannerNotReady, match=os.strerror(number)):
-                find_finished(replace(request_, attempt=2))
-    assert find_finished(replace(request_, attempt=2)) == ScanResult(pictures=1)
+        failing_disk(disk, "open", number, f".attempt-1/{RECEIPT}")
+        assert find_finished(again) is None
+        seal(again, "1.jpg")
+        assert find_finished(again) == ScanResult(pictures=1)
+    assert (request_.dataset_dir / "1.jpg").exists()
+    assert [path.name for path in unfinished_attempts(request_)] == [".col0_0.attempt-1"]
 
 
-def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_path, monkeypatch):
+def test_dataset_in_this_place_that_is_closed_to_this_user_is_not_of_this_rig(request_, monkeypatch):
+    """The slot is taken all the same, and its pictures stay in the directory of their attempt."""
+    take(request_, "0.jpg")
+    failing_disk(monkeypatch, "open", errno.EACCES, f"{request_.dataset_dir}/{RECEIPT}")
+    assert find_finished(request_) is None
+
+
+def test_dataset_that_can_not_be_moved_into_place_does_not_count_yet(request_, tmp_path, monkeypatch):
     """Nobody looks for a dataset in a hidden directory once its slot is recorded as taken."""
     take(request_, "0.jpg")
     request_.dataset_dir.rename(tmp_path / ".col0_0.attempt-1")
@@ -443,7 +453,8 @@ def test_dataset_that_can_not_be_moved_into_place_is_not_whole(request_, tmp_pat
 
     with monkeypatch.context() as disk:
         disk.setattr(type(tmp_path), "rename", refuse)
-        assert find_finished(request_) is None
+        with pytest.raises(PicturesUnreadable, match="Device or resource busy"):
+            find_finished(request_)
     assert find_finished(request_) == ScanResult(pictures=1)
     assert (request_.dataset_dir / "0.jpg").exists()
 
@@ -469,7 +480,10 @@ def failing_disk(monkeypatch, call, number, name):
     monkeypatch.setattr(os, call, refuse)
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EROFS, errno.ETIMEDOUT])
+REFUSALS = [errno.EIO, errno.ESTALE, errno.EROFS, errno.ETIMEDOUT, errno.EUCLEAN, errno.EBADMSG, errno.ENOMEM]
+
+
+@pytest.mark.parametrize("number", [*REFUSALS, errno.EMFILE, errno.EREMOTEIO])
 @pytest.mark.parametrize("call", ["open", "read", "fsync", "chmod", "stat", "rename"])
 def test_disk_that_fails_under_the_pictures_does_not_say_that_they_are_not_whole(
     request_, tmp_path, monkeypatch, call, number
@@ -486,6 +500,34 @@ def test_disk_that_fails_under_the_pictures_does_not_say_that_they_are_not_whole
         assert not request_.dataset_dir.exists()
     assert find_finished(request_) == ScanResult(pictures=1)
     assert find_differences(request_.dataset_dir) == []
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("call", ["open", "stat", "rename"])
+def test_own_pictures_that_are_closed_for_a_while_may_be_whole(request_, monkeypatch, call, number):
+    """As by a file server whose ticket has expired. Only another user's file is left out of a dataset."""
+    seal(request_)
+    with monkeypatch.context() as disk:
+        failing_disk(disk, call, number, ".attempt-1" if call == "rename" else "0.jpg")
+        with pytest.raises(PicturesUnreadable, match=os.strerror(number)):
+            find_finished(request_)
+    assert find_finished(request_) == ScanResult(pictures=1)
+
+
+def test_picture_whose_mode_can_not_be_changed_is_of_the_dataset(request_, monkeypatch):
+    """Some file systems have no modes; it is readable all the same."""
+    failing_disk(monkeypatch, "chmod", errno.EPERM, "0.jpg")
+    take(request_, "0.jpg")
+    assert [*load_receipt(request_.dataset_dir)[FILES]] == ["0.jpg"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR])
+@pytest.mark.parametrize("name", ["0.jpg", RECEIPT])
+def test_attempt_that_somebody_moves_away_while_it_is_asked_about_is_not_whole(request_, monkeypatch, number, name):
+    """That is a "no"."""
+    seal(request_)
+    failing_disk(monkeypatch, "open", number, f".attempt-1/{name}")
+    assert find_finished(request_) is None
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENODEV])

@@ -62,7 +62,7 @@ class SlotRunner:
         timelapse = self._confirm(slot)
         if timelapse is None:
             return
-        if self._attempts.ask_about(slot):
+        if self._attempts.ask_about(slot) or self._confirm(slot) is None:  # it may have been found without a question
             return
         self._rig.prepare()
         if not self.planner.is_waiting_for_rig:  # else it is one more try, and the journal has the first

@@ -90,7 +90,8 @@ class UnsettledAttempts:
             self._probe.look()
             return None
         self._probe.look(self._probe.question_about(timelapse, slot).dataset_dir.parent)
-        return self._probe.question_about(timelapse, slot)  # its place may be known by now
+        question = self._probe.question_about(timelapse, slot)  # its place may be known by now
+        return None if self._settle_moved(timelapse, [question]) else question
 
     def is_unreadable(self, question: ScanRequest) -> bool:
         """Whether the last answer was that the disk fails under the pictures of this attempt."""
@@ -120,18 +121,22 @@ class UnsettledAttempts:
         self._probe.look(*places, anew=True)
         questions = [self._probe.question_about(timelapse, slot) for slot in self._in_turn(earlier)]
         question = next((each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_in_sight), None)
-        gone = [each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_gone]
-        moved = self._probe.find_moved(timelapse, gone)
-        for request in gone:
-            if request.index in moved:
-                self.settle(request, moved[request.index].result, moved[request.index].finished_at)
-        if moved:
+        if self._settle_moved(timelapse, questions):
             self._clock.wake()
         elif question is None:
             return self._look_later()
         else:
             self._rig.recover(question)
         return None
+
+    def _settle_moved(self, timelapse: TimeLapse, questions: list[ScanRequest]) -> bool:
+        """Record the attempts whose directory is gone, and whose dataset was moved; return whether there are any."""
+        gone = [each for each in questions if self._probe.seen_at(each.dataset_dir.parent).is_gone]
+        moved = self._probe.find_moved(timelapse, gone)
+        for request in gone:
+            if request.index in moved:
+                self.settle(request, moved[request.index].result, moved[request.index].finished_at)
+        return bool(moved)
 
     def _in_turn(self, slots: list[int]) -> list[int]:
         """Return slots in the order in which to ask: one that had no answer doesn't keep the others from theirs."""

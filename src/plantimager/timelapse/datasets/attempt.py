@@ -55,7 +55,7 @@ from plantimager.timelapse.datasets.syncing import GROUP_FILE, digest_tree, forg
 from plantimager.timelapse.scan.request import Observed
 from plantimager.timelapse.support.durable import sweep_temporaries, sync_directory, write_durably
 from plantimager.timelapse.support.errors import PicturesUnreadable, ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.file_system import describe_disk_error, is_out_of_reach
+from plantimager.timelapse.support.file_system import describe_disk_error
 from plantimager.timelapse.support.progress import current_report
 
 if TYPE_CHECKING:
@@ -177,28 +177,29 @@ def find_finished(request: ScanRequest, report: Report | None = None) -> ScanRes
     ScanFailed
         An attempt is whole, and the place is that of another rig's dataset.
     ScannerNotReady
-        The disk of the datasets is away or fails: nobody knows. `PicturesUnreadable` where it fails under the pictures
-        of this very attempt; those of an earlier one are left aside then.
+        The disk of the datasets is away or fails: nobody knows. `PicturesUnreadable` where pictures or receipt of this
+        very attempt can't be read; those of an earlier one are left aside then.
     """
-    report = report or current_report()
+    report, receipt = report or current_report(), None
     try:
-        receipt, attempts = read_receipt(request.dataset_dir, request), unfinished_attempts(request)
-        receipts = {} if receipt is not None else {each: read_receipt(each, request) for each in attempts}
-        asked_about = unfinished_attempts(request, request.attempt)
+        with contextlib.suppress(PermissionError):  # what is closed to this user is another rig's
+            receipt = read_receipt(request.dataset_dir, request)
+        attempts, asked_about = unfinished_attempts(request), unfinished_attempts(request, request.attempt)
         if receipt is not None:
             sync_directory(request.dataset_dir.parent)  # the process that gave it its name may have been killed before
             return result_from_receipt(receipt)
     except OSError as problem:
         raise ScannerNotReady(_describe(problem, request)) from problem
-    for directory, receipt in receipts.items():
+    for directory in attempts:
         try:
+            receipt = read_receipt(directory, request)
             if receipt is not None and _may_be_whole(directory, receipt):
                 _put_on_disk(directory, receipt, report, is_read_back=True)
                 return _complete(request, directory, result_from_receipt(receipt))
         except _NotWhole:
             continue
         except OSError as problem:  # not finished then: nobody looks for a dataset in a hidden directory
-            if directory in asked_about and (is_out_of_reach(problem) or problem.errno == errno.EROFS):
+            if directory in asked_about and problem.errno not in (errno.ENOENT, errno.ENOTDIR):
                 cure = f"where that lasts, move {directory} away: its scan counts as not there then"
                 raise PicturesUnreadable(f"{_describe(problem, request)}; {cure}") from problem
     return None

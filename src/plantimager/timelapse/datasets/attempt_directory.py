@@ -12,7 +12,7 @@ from plantimager.timelapse.datasets.receipt import load_receipt, other_owner
 from plantimager.timelapse.datasets.syncing import open_to_group
 from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.errors import ScanFailed
-from plantimager.timelapse.support.file_system import is_out_of_reach, is_there, names_in, walk
+from plantimager.timelapse.support.file_system import is_there, names_in, walk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,15 +31,12 @@ def unfinished_attempts(request: ScanRequest, number: int | None = None) -> list
     Raises
     ------
     OSError
-        The disk of the datasets is away or fails: nobody knows.
+        They can't be listed: nobody knows. A directory that is closed to this user has none.
     """
     found, names = {}, list[str]()
     pattern = re.compile(_attempt_pattern(request, f"(?:{re.escape(owner_mark(request.owner))})?", number))
-    try:
+    with contextlib.suppress(PermissionError):
         names = names_in(request.dataset_dir.parent)
-    except OSError as problem:
-        if is_out_of_reach(problem):
-            raise
     for name in names:
         match = pattern.fullmatch(name)
         if match is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,16 +13,19 @@ from plantimager.timelapse.datasets.receipt import (
     BYTES,
     FILES,
     RECEIPT,
+    digest_of_all,
     load_receipt,
     other_owner,
     result_from_receipt,
 )
+from plantimager.timelapse.datasets.syncing import forget_cached, sync_tree
 from plantimager.timelapse.support import json_text
+from plantimager.timelapse.support.durable import sync_directory
 from plantimager.timelapse.support.errors import ScanFailed
 from plantimager.timelapse.support.file_system import is_there, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
     from plantimager.timelapse.scan.request import ScanRequest, ScanResult
 
@@ -108,8 +112,9 @@ def has_all_bytes(directory: Path, receipt: Mapping[str, object]) -> bool:
 def find_moved(request: ScanRequest, boot: str | None) -> ScanResult | None:
     """Return the result of an attempt whose dataset was moved to ``dataset_dir``, None where that isn't certain.
 
-    Its receipt names timelapse, slot and attempt. Where the owner isn't this rig, it is this rig before its store was
-    moved: of the same name, with a store that isn't there any more, and in ``boot``, when the attempt began.
+    Its receipt names timelapse, slot, attempt and owner. Where that isn't this rig, it is this rig before its store was
+    moved: of the same name, on this machine, with a store that isn't there any more, and in ``boot``, when the attempt
+    began. All files are read, which takes its time, and are on disk afterwards.
     """
     directory, owner = request.dataset_dir, request.owner
     try:
@@ -118,13 +123,48 @@ def find_moved(request: ScanRequest, boot: str | None) -> ScanResult | None:
         attempt = (receipt["timelapse_id"], receipt["index"], receipt["attempt"])
         is_named = attempt == (request.timelapse_id, request.index, request.attempt)
         is_whole = datetime.fromisoformat(receipt["scheduled_at"]) == request.scheduled_at
-        is_whole &= is_named and has_all_bytes(directory, receipt)
+        is_whole &= is_named and isinstance(receipt["owner"], dict) and receipt[BYTES] == total_bytes(directory)
         if other is not None and owner is not None:
             is_whole &= boot is not None and receipt.get("boot") == boot and other.rig == owner.rig
-            is_whole &= other.store == owner.store or not is_there(Path(other.store))
-    except (OSError, ValueError, KeyError, TypeError):
+            is_whole &= other.machine == owner.machine != "" and not is_there(Path(other.store))
+        result = result_from_receipt(receipt)
+        if not is_whole:
+            return None
+        _put_moved_on_disk(directory, result.pictures, digest_of_all(receipt), _stamps(directory))
+    except (OSError, ValueError, KeyError, TypeError, ScanFailed):
         return None
-    return result_from_receipt(receipt) if is_whole else None
+    return result
+
+
+@lru_cache(maxsize=8)
+def _put_moved_on_disk(directory: Path, claimed: int | None, digest: str | None, stamps: Hashable) -> None:  # noqa: ARG001 - stamps are of the key
+    """Sync a moved dataset, and check that it has its pictures, and the files of which its receipt has the digest.
+
+    Who asks may give up before the end: what was done then counts for the next question about files with these
+    ``stamps``.
+
+    Raises
+    ------
+    ScanFailed
+        It has other files.
+    OSError
+        The disk refuses something.
+    """
+    sync_tree(directory, lambda _: None)
+    sync_directory(directory.parent)
+    forget_cached(directory)
+    check_contents(directory, claimed)
+    if digest is None:
+        return
+    digests = {str(path.relative_to(directory)): _digest(path) for path in dataset_files(directory)}
+    if digest_of_all({FILES: digests}) != digest:
+        raise ScanFailed(f"{directory} has other files than its receipt says")
+
+
+def _stamps(directory: Path) -> Hashable:
+    """Return what tells the files of a dataset from others of the same names."""
+    found = ((path, path.lstat()) for path in dataset_files(directory))
+    return frozenset((path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) for path, status in found)
 
 
 def count_pictures(directory: Path) -> int | None:
@@ -155,11 +195,15 @@ def find_differences(directory: Path, *, also_added: bool = True) -> list[str]:
     ]
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _difference(name: str, path: Path, digests: Mapping[str, object]) -> str | None:
     """Return how one file differs from its digest, None where it doesn't."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _digest(path)
     except OSError as problem:
         return f"{name} can't be read: {problem.strerror or problem}"
     if name not in digests:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from contextlib import suppress
 from datetime import datetime
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from plantimager.timelapse.scan.request import Owner, ScanRequest, ScanResult
 from plantimager.timelapse.support import json_text
 from plantimager.timelapse.support.durable import read_regular
-from plantimager.timelapse.support.file_system import is_out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,6 +33,9 @@ OBSERVED: Final = "observed"
 
 MAX_RECEIPT_BYTES: Final = 1 << 24
 """One of ours has some hundred, and a hundred for each file: larger ones are written without the files' digests."""
+
+_NONE_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG)
+"""The errors of `read_regular` that say for certain that no receipt of ours is there: it isn't such a file."""
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -95,13 +98,13 @@ def read_receipt(directory: Path, request: ScanRequest) -> dict[str, Any] | None
     Raises
     ------
     OSError
-        Its disk is away or fails: nobody knows.
+        It can't be read: nobody knows.
     """
     try:
         receipt = load_receipt(directory)
         slot = (receipt["timelapse_id"], receipt["index"], datetime.fromisoformat(receipt["scheduled_at"]))
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        if isinstance(problem, OSError) and is_out_of_reach(problem):
+        if isinstance(problem, OSError) and problem.errno not in _NONE_THERE:
             raise
         return None
     is_ours = other_owner(receipt, request.owner) is None

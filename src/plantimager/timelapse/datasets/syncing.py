@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -164,9 +164,11 @@ def _opened(path: Path) -> Iterator[int | None]:
     descriptor = None
     status = path.lstat()
     if stat.S_ISREG(status.st_mode):
-        with suppress(PermissionError):
-            if status.st_uid == os.geteuid():
+        is_own = status.st_uid == os.geteuid()
+        with suppress(PermissionError):  # also of a file system without modes
+            if is_own:
                 path.chmod(status.st_mode & stat.S_IRWXU | GROUP_FILE & ~stat.S_IWUSR)
+        with nullcontext() if is_own else suppress(PermissionError):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         yield descriptor

@@ -14,6 +14,7 @@ itself can know that it had finished: ``recover`` asks it. Without ``recover`` t
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,8 +38,14 @@ from plantimager.timelapse.drivers.programs.environment import (
 from plantimager.timelapse.drivers.programs.processes import DESCENDANTS, ProcessKey, end_leftovers
 from plantimager.timelapse.drivers.programs.run import ProgramExit, run_program
 from plantimager.timelapse.drivers.programs.unmet import find_unmet
-from plantimager.timelapse.support.errors import DriverError, FaultsFound, ScanCancelled, ScanFailed, ScannerNotReady
-from plantimager.timelapse.support.file_system import is_out_of_reach
+from plantimager.timelapse.support.errors import (
+    DriverError,
+    FaultsFound,
+    PicturesUnreadable,
+    ScanCancelled,
+    ScanFailed,
+    ScannerNotReady,
+)
 from plantimager.timelapse.support.needs import needs_of
 
 if TYPE_CHECKING:
@@ -150,7 +157,7 @@ class CommandDriver(ScannerDriver):
         That program is given the same as the program of the scan, and the directory of the interrupted attempt. It may
         report the number of pictures as that does; otherwise they are counted. Raises `ScanFailed` where it says that
         the scan is whole, and the files aren't there, or where the place is that of another rig's dataset, and
-        `ScannerNotReady` where the disk of the datasets is away or fails.
+        `ScannerNotReady` where the disk of the datasets is away or fails (`PicturesUnreadable`: under the pictures).
         """
         finished = self._end_other_attempts(request)
         if finished is not None or self._options.recover is None:
@@ -167,10 +174,12 @@ class CommandDriver(ScannerDriver):
             pictures = report.result.pictures
             result = replace(report.result, pictures=count_pictures(directory) if pictures is None else pictures)
             return Attempt(request, directory).finish(self._checked(result, directory, self._options.recover, ended))
-        except (OSError, ProgramFault) as problem:
-            if isinstance(problem, OSError) and is_out_of_reach(problem):
-                raise ScannerNotReady(str(problem)) from problem
+        except ProgramFault:
             return None  # it is unknown whether the attempt had finished
+        except OSError as problem:
+            if problem.errno in (errno.ENOENT, errno.ENOTDIR):  # somebody has moved it away
+                return None
+            raise PicturesUnreadable(str(problem)) from problem
 
     def _end_other_attempts(self, request: ScanRequest, report: Report | None = None) -> ScanResult | None:
         """End every other attempt at this dataset that still runs; return the result of one that finished it."""
