@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class NoThreadLeft(RuntimeError):
+class NoThreadLeft(OSError):
     """The machine lets no other thread begin: nothing was called."""
 
 
