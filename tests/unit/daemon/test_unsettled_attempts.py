@@ -10,7 +10,7 @@ from simulation import HOUR, MINUTE, NONE, SECOND, Behaviour, Life, ScriptedDriv
 
 from plantimager.timelapse.channel.control_request import Request
 from plantimager.timelapse.daemon import disk_look
-from plantimager.timelapse.daemon.dataset_probe import PROBE_TIMEOUT
+from plantimager.timelapse.daemon.dataset_probe import MAX_HUNG, PROBE_TIMEOUT
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.settings.definition import parse_definition
@@ -366,7 +366,7 @@ def test_stalled_disk_of_the_next_datasets_is_looked_at_once_in_a_turn(stalled):
     """However many directories of earlier attempts there are: systemd waits a minute for the loop."""
     world = stalled("first", "second", "third")
     world.live((30 * MINUTE, Life.kill), off=5 * MINUTE)
-    looks = world.looks.names[-8:]
+    looks = world.looks.names[:8]
     assert [sorted(looks[:4]), sorted(looks[4:])] == [["first", "last", "second", "third"]] * 2
 
 
@@ -385,6 +385,20 @@ def test_no_number_of_stalled_disks_holds_the_loop_longer_than_one(stalled):
 def answers(world):
     """Return a happening with which all disks answer again."""
     return lambda _: setattr(world, "stalled", frozenset())
+
+
+@pytest.mark.parametrize("name", ["first", "last"])
+def test_disk_that_hangs_for_four_weeks_holds_few_threads(stalled, name):
+    """Each look at it holds one; it is looked at again as soon as it answers."""
+    world, begun = stalled("first", n=24 * 30), []
+    world.stalled = frozenset({world.directory / name})
+    world.datasets |= {"tl_0"}
+    weeks = 28 * 24 * HOUR
+    count = (weeks, lambda _: begun.append(world.looks.names.count(name)))
+    world.live(count, (weeks, answers(world)), (weeks + 3 * HOUR, Life.kill), off=5 * MINUTE)
+    assert begun == [MAX_HUNG]
+    assert world.looks.names.count(name) > MAX_HUNG
+    assert world.statuses()[0] == "succeeded"
 
 
 def test_stalled_disks_are_asked_about_when_they_answer(stalled):

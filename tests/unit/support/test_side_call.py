@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from plantimager.timelapse.support.side_call import SideCall
+from plantimager.timelapse.support.side_call import NoThreadLeft, SideCall, call_on_thread
 
 
 def test_answer_is_returned_and_a_fault_is_raised():
@@ -24,3 +24,14 @@ def test_call_that_hangs_is_left_and_no_second_one_begins():
     assert side.make(lambda: calls.append(1)) is None
     assert calls == []
     goes_on.set()
+
+
+def test_machine_without_another_thread_is_an_outcome(monkeypatch):
+    """The caller isn't ended by it."""
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(NoThreadLeft, match="can't start new thread"):
+        call_on_thread(lambda: 7).result()

@@ -184,7 +184,7 @@ def program_notes(path: Path | None, session: Session) -> Iterator[str]:
     """Yield what the service will not find: the program that observes, and what is in homes."""
     with suppress(TimelapsedError):  # its faults are reported already
         config = read_config(path)
-        unmet = [*find_unmet(needs_of(replace(config, relay_tables=None)))]
+        unmet = [*find_unmet(needs_of(replace(config, relay=RelaySettings())))]
         for fault in unmet:
             yield f"{fault}; scans are taken all the same"
         said = [word for fault in unmet for word in texts_in(fault.value)]

@@ -221,6 +221,7 @@ def find_configuration_fault(session: Session) -> str | None:
 def foresee_definition(session: Session) -> str:
     """Return what will become of the definition in the configuration directory; empty where there is nothing to say."""
     from plantimager.timelapse.settings import acceptance  # noqa: PLC0415 - only where no daemon runs
+    from plantimager.timelapse.settings.definition import read_definition  # noqa: PLC0415 - as above
 
     places, now, skips = session.places, session.clock.now(), True
     with suppress(TimelapsedError):  # its faults are reported already
@@ -229,7 +230,7 @@ def foresee_definition(session: Session) -> str:
         path = places.find_definition()
         if path is None:
             return ""
-        definition = acceptance.load_definition(path)
+        definition = read_definition(path)
         with acting_as_owner(session.store.parent):
             loaded = load_timelapse(session.store)
             acceptance.check_may_start(definition, None if loaded is None else loaded.stored, places.history)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantimager.timelapse.daemon.bounded_call import DiskStalled, read_within
 from plantimager.timelapse.daemon.journal import Action, log_event
+from plantimager.timelapse.drivers.programs.observe import ObserveProgram
 from plantimager.timelapse.settings.config import Config, Missed, read_daemon_config
 from plantimager.timelapse.support.errors import ConfigurationError, FaultsFound, TimelapsedError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plantimager.timelapse.drivers.base import ScannerDriver
-    from plantimager.timelapse.drivers.programs.observe import ObserveProgram
     from plantimager.timelapse.settings.places import Places
 
 
@@ -87,8 +87,6 @@ class ActiveConfig:
         config = self.config
         if config.observe is None:
             return None
-        from plantimager.timelapse.drivers.programs.observe import ObserveProgram  # noqa: PLC0415 - for this alone
-
         return ObserveProgram(config.observe, config.observe_timeout)
 
     @property

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from plantimager.timelapse.daemon.side_writes import name_thread
 from plantimager.timelapse.domain.durations import format_duration
 from plantimager.timelapse.support.errors import DriverStalled
-from plantimager.timelapse.support.side_call import call_on_thread
+from plantimager.timelapse.support.side_call import NoThreadLeft, call_on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ def call_with_timeout(
     Raises
     ------
     DriverStalled
-        It takes longer. The thread that makes it can't be killed, and goes on.
+        It takes longer, or no thread can begin. The thread that makes it can't be killed, and goes on.
     """
     end = call_on_thread(call, "driver")
     left = limit.total_seconds()
@@ -44,7 +44,10 @@ def call_with_timeout(
         left = limit.total_seconds() if is_alive() else left - WAIT_INTERVAL
         if left <= 0:
             raise DriverStalled(who, limit, abandoned=True)
-    return end.result()
+    try:
+        return end.result()
+    except NoThreadLeft:
+        raise DriverStalled(who, limit, abandoned=True) from None
 
 
 def read_within(limit: timedelta, read: Callable[[], T]) -> T:

@@ -126,7 +126,7 @@ class AmendIntake:
                 return replace(judged, refusal=refusal)
 
         def give_back(end: Future[_Judged]) -> None:
-            request.read_by(lambda _: end.result())
+            request.read_by(lambda _: end.exception() or end.result())
             self._queue.put_back(request)
 
         self._judging = call_on_thread(judge, "amend")

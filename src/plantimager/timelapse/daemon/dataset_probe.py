@@ -22,8 +22,8 @@ from plantimager.timelapse.domain.events import SlotTaken
 from plantimager.timelapse.domain.states import TimeLapseState
 from plantimager.timelapse.drivers.base import Call
 from plantimager.timelapse.support.errors import DriverStalled
-from plantimager.timelapse.support.file_system import UNMOUNTED, awaits_disk
-from plantimager.timelapse.support.side_call import call_on_thread
+from plantimager.timelapse.support.file_system import UNMOUNTED, awaits_disk, mount_of
+from plantimager.timelapse.support.side_call import NoThreadLeft, call_on_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,9 +33,14 @@ if TYPE_CHECKING:
     from plantimager.timelapse.daemon.transition import Transition
     from plantimager.timelapse.domain.timelapse import TimeLapse
     from plantimager.timelapse.scan.request import ScanRequest
+    from plantimager.timelapse.support.file_system import Mount
 
 PROBE_TIMEOUT: Final = timedelta(seconds=5)
 """The datasets' disk may be another computer's, which doesn't answer."""
+MAX_HUNG: Final = 3
+"""Looks at one mount that may hang at a time: each holds a thread for as long as the disk does, which may be weeks."""
+ANEW_AFTER: Final = 10.0
+"""Seconds from the beginning of a look that has no answer to that of another, so that one turn waits for no two."""
 STALLED: Final = f"no answer within {format_duration(PROBE_TIMEOUT)}"
 
 
@@ -48,8 +53,8 @@ class DatasetProbe:
         """Why datasets can't be written, as of the last look."""
         self._found: dict[Path, Found] = {}
         """What was found at each directory, as of the last look, too."""
-        self._hung: dict[Path, Future[Found]] = {}
-        """The last look at each directory of earlier attempts, where it has not come back."""
+        self._hung: dict[Path, list[tuple[Mount | None, float, Future[Found]]]] = {}
+        """The looks at each directory that have not come back, and the last one, with its mount and its beginning."""
         self._lost: str | None = None
         """The timelapse of which it isn't known in which directory its earlier datasets are."""
         self._lost_why = Found()
@@ -102,8 +107,8 @@ class DatasetProbe:
         """Return what is found now at some directories, looked at side by side: that takes no longer than one look.
 
         Those of earlier attempts hold up no slot: see `_patience`. One of them whose last look hasn't come back counts
-        as stalled, unless it is to be looked at ``anew``: it may have been mounted again since. With ``accept`` a new
-        disk of the next datasets is accepted.
+        as stalled, unless it is to be looked at ``anew``: it may have been mounted again since. No directory is looked
+        at while `MAX_HUNG` looks hang on its mount. With ``accept`` a new disk of the next datasets is accepted.
         """
         active, storage = self._active.datasets, self._keeper.file.path.parent
         found: dict[Path, Found] = {}
@@ -112,22 +117,34 @@ class DatasetProbe:
             if place == active and self.is_lost:
                 why = f"{self._lost_why.why}, so that it isn't known where its earlier ones are"
                 found[place] = replace(self._lost_why, why=why, is_elsewhere=True)
-            elif place == active or anew or place not in self._hung or self._hung[place].done():
+            elif self._may_look(place, anew=anew or place == active):
                 look = look_at_next if place == active else look_at_earlier
                 is_accepted = accept and place == active
                 call = partial(look, place, storage, self._known_disk(place), accept=is_accepted)
                 ends[place] = call_on_thread(call, "look")
+                self._hung.setdefault(place, []).append((mount_of(place), self._clock.monotonic(), ends[place]))
             else:
                 found[place] = Found(STALLED, is_stalled=True)
         patience = self._patience
         wait(ends.values(), patience.total_seconds())
         wait([end for place, end in ends.items() if place == active], (PROBE_TIMEOUT - patience).total_seconds())
         for place, end in ends.items():
-            found[place] = end.result() if end.done() else Found(STALLED, is_stalled=True)
-        looks = {**self._hung, **ends}
-        self._hung = {place: end for place, end in looks.items() if place != active and not end.done()}
+            found[place] = Found(STALLED, is_stalled=True)
+            with suppress(NoThreadLeft):
+                found[place] = end.result() if end.done() else found[place]
         unmounted = {place for place, each in found.items() if not each.is_in_sight and awaits_disk(place)}
         return {place: replace(each, why=UNMOUNTED) if place in unmounted else each for place, each in found.items()}
+
+    def _may_look(self, place: Path, *, anew: bool) -> bool:
+        """Whether a look at a directory may begin: the last one is back, or another is wanted and few hang there."""
+        looks = self._hung.get(place, [])
+        if not looks or looks[-1][2].done():
+            self._hung[place] = [look for look in looks if not look[2].done()]
+            return True
+        if not anew or self._clock.monotonic() - looks[-1][1] < ANEW_AFTER:
+            return False
+        mount = mount_of(place)
+        return sum(where == mount and not end.done() for where, _, end in looks) < MAX_HUNG
 
     @property
     def _patience(self) -> timedelta:

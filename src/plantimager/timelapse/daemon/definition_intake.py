@@ -25,9 +25,9 @@ from plantimager.timelapse.settings.acceptance import (
     describe_start,
     fit_notes,
     gave_name_back,
-    load_definition,
     plan_timelapse,
 )
+from plantimager.timelapse.settings.definition import read_definition
 from plantimager.timelapse.support.errors import DefinitionRefused, FaultsFound, TimelapsedError
 from plantimager.timelapse.support.text import one_line
 
@@ -211,7 +211,7 @@ class DefinitionIntake:
             if path is None:
                 self.notes = {}
                 return None
-            return load_definition(path)
+            return read_definition(path)
 
         try:
             is_kept = self._common.lifecycle.phase.keeps_schedule

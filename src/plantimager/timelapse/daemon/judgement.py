@@ -102,7 +102,7 @@ class ServiceJudgement:
 
     def _notes(self, config: Config, needs: Sequence[Need]) -> Iterator[str]:
         """Yield what a configuration names and the service can't see, run, write or keep, but no need for sure."""
-        of_itself = [*needs_of(replace(config, relay_tables=None))]
+        of_itself = [*needs_of(replace(config, relay=RelaySettings()))]
         said = {need.program for need in (*needs, *of_itself)}
         unseen = [word for word in texts_in([config.driver_options, config.observe or ()]) if _is_unseen(word)]
         for word in dict.fromkeys(unseen):

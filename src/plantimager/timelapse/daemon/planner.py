@@ -167,8 +167,8 @@ class Planner:
     def judge(self, timelapse: TimeLapse, now: datetime, absence: str = "") -> TimeLapse:
         """Return what the timelapse is by the clock as it is set now, with late slots skipped and others reopened.
 
-        Slots that fell due in a pause have that as their reason, and those that were late before it, or before the clock
-        was set forward, don't have that; ``absence`` is why they were missed, to follow "while".
+        Slots that fell due in a pause have that as their reason, and those that were late before it, or before the
+        clock was set forward, don't have that; ``absence`` is why they were missed, to follow "while".
         """
         shift, self._shift = self._shift, timedelta(0)
         if shift or self._is_behind:  # forward, too: it may have been further ahead meanwhile, during a save

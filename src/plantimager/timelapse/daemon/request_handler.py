@@ -1,12 +1,8 @@
-"""The requests of people: what each of them does, and how it is answered.
-
-What few of them need is loaded with the first that does, so that a start isn't the longer for it: `change_commands`,
-`answers_beside`, and the reading of definitions and manual commands.
-"""
+"""The requests of people: what each of them does, and how it is answered."""
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +10,10 @@ from plantimager.timelapse.channel.control_request import Answer, refusal_of
 from plantimager.timelapse.channel.message import MessageFaulty
 from plantimager.timelapse.channel.request_worker import RequestWorker
 from plantimager.timelapse.channel.served_client import MAX_CLIENTS
+from plantimager.timelapse.daemon.change_intake import AmendIntake, PauseIntake
+from plantimager.timelapse.daemon.manual_request import read_manual_request
 from plantimager.timelapse.daemon.phases import DaemonPhase
+from plantimager.timelapse.settings.definition import parse_definition
 from plantimager.timelapse.support.errors import (
     ConfigurationError,
     DefinitionRefused,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from plantimager.timelapse.channel.control_request import Request
     from plantimager.timelapse.channel.request_worker import Find
-    from plantimager.timelapse.daemon.change_intake import AmendIntake, PauseIntake
     from plantimager.timelapse.daemon.common import Common
     from plantimager.timelapse.daemon.dataset_probe import DatasetProbe
     from plantimager.timelapse.daemon.definition_intake import DefinitionIntake
@@ -60,8 +58,6 @@ class ManualIntake:
         FaultsFound
             The command can't be understood.
         """
-        from plantimager.timelapse.daemon.manual_request import read_manual_request  # noqa: PLC0415 - see above
-
         configuration = self._keeper.configuration or self._active.config.scan
         manual = read_manual_request(request, self._active, configuration, self._clock)
         if self._lifecycle.trouble is not None:
@@ -116,7 +112,7 @@ class RequestHandler:
         try:
             self._check_ready(request)
             message = self._handlers[request.command](request)
-        except (TimelapsedError, OSError, ImportError) as refusal:  # of what is loaded now: an update may be under way
+        except (TimelapsedError, OSError) as refusal:
             answer = refusal_of(refusal)
             request.answer(answer)
             self._queue.refusals.log(request.who, f"{_shown(request.command)} by {request.who}: {answer.message}")
@@ -193,18 +189,8 @@ def change_commands(
     common: Common, places: Places, planner: Planner, intake: DefinitionIntake, queue: RequestQueue
 ) -> dict[str, Callable[[Request], str | None]]:
     """Return what handles the commands that change what is to come."""
-
-    @cache
-    def intakes() -> tuple[AmendIntake, PauseIntake]:
-        from plantimager.timelapse.daemon.change_intake import AmendIntake, PauseIntake  # noqa: PLC0415 - see above
-
-        return AmendIntake(common, places, planner, intake, queue), PauseIntake(common, planner)
-
-    def change(request: Request) -> str | None:
-        amend, pause = intakes()
-        return {"amend": amend.accept, "pause": pause.pause, "resume": pause.end}[request.command](request)
-
-    return dict.fromkeys(("amend", "pause", "resume"), change)
+    amend, pause = AmendIntake(common, places, planner, intake, queue), PauseIntake(common, planner)
+    return {"amend": amend.accept, "pause": pause.pause, "resume": pause.end}
 
 
 MAX_CHECKS: Final = 4
@@ -218,16 +204,19 @@ def answers_beside(
     make_driver: Callable[[str, Mapping[str, Any]], ScannerDriver],
     report: Callable[[Request, Exception], None],
 ) -> dict[str, Find]:
-    """Return what answers the commands that need no decision of the loop, on two threads of their own."""
+    """Return what answers the commands that need no decision of the loop, on two threads of their own.
+
+    What these alone need is loaded at the first of them: whatever that raises is an answer, and never reaches the loop.
+    """
     judge, files = RequestWorker("judge", report, MAX_CHECKS), RequestWorker("files", report, MAX_CLIENTS)
 
     def check(request: Request) -> Answer:
-        from plantimager.timelapse.daemon.judgement import ServiceJudgement  # noqa: PLC0415 - see above
+        from plantimager.timelapse.daemon.judgement import ServiceJudgement  # noqa: PLC0415 - see `answers_beside`
 
         return ServiceJudgement(places, keeper, clock, make_driver).answer(request)
 
     def look(request: Request) -> Answer:
-        from plantimager.timelapse.daemon.stored_files import answer_of_files  # noqa: PLC0415 - see above
+        from plantimager.timelapse.daemon.stored_files import answer_of_files  # noqa: PLC0415 - as above
 
         return answer_of_files(places, request)
 
@@ -238,8 +227,6 @@ def answers_beside(
 def read_start(request: Request) -> Definition | Exception:
     """Return the definition in a request, or why there is none: large ones take seconds, so it isn't the loop's."""
     try:
-        from plantimager.timelapse.settings.definition import parse_definition  # noqa: PLC0415 - see above
-
         source = Path(request.text("file") or "timelapsectl start")
         return parse_definition(b"".join(request.files[:1]), source)
     except Exception as problem:  # noqa: BLE001 - it is raised again where the request is handled

@@ -214,7 +214,7 @@ def check_sinks(places: Places, clock: Clock) -> Iterator[str]:
     host = SinkHost(partial(places.datasets_of, config.datasets), clock, threading.Event(), lambda: None)
     for relay in [*_each_alone(config.relay)] or [config.relay]:
         try:
-            make_sinks(replace(config, relay_tables=relay), places, host, os.environ, lambda: clock)
+            make_sinks(replace(config, relay=relay), places, host, os.environ, lambda: clock)
         except TimelapsedError as problem:
             if not (unmet and isinstance(problem.__cause__, ImportError)):  # a module that is missing is said once
                 yield f"{problem}{f'; {problem.hint}' if problem.hint else ''}"

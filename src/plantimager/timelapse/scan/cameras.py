@@ -2,6 +2,7 @@
 
 # Annotations are evaluated here, since `Camera` declares keys.
 
+import difflib
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -101,8 +102,6 @@ def read_cameras(configuration: Mapping[str, Any], faults: list[Fault]) -> tuple
 
 
 def _closest_table(name: str) -> str | None:
-    import difflib  # noqa: PLC0415 - because few files have a misspelt table, and every start would pay for the import
-
     known = {table.casefold(): table for table in NOT_CAMERAS}
     near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.8)
     return known[near[0]] if near else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -39,13 +40,6 @@ _STAMP: Final = r"-[0-9]{8}T[0-9]{6}Z(?:-[0-9]+)?"
 
 class DefinitionAlreadyAccepted(DefinitionRefused):
     """The definition was accepted before, unchanged; nothing is wrong."""
-
-
-def load_definition(path: Path) -> Definition:
-    """Return what `read_definition` does; loads the module that reads it only now, since most starts read none."""
-    from plantimager.timelapse.settings import definition  # noqa: PLC0415 - see above
-
-    return definition.read_definition(path)
 
 
 def gave_name_back(timelapse: TimeLapse) -> bool:
@@ -103,9 +97,7 @@ def check_may_start(
 
 
 def _amend_hint(definition: Definition) -> str:
-    from shlex import quote  # noqa: PLC0415 - because few definitions are refused, and every start would pay for it
-
-    return f"timelapsectl amend {quote(str(definition.source))} replaces what is still to come by it"
+    return f"timelapsectl amend {shlex.quote(str(definition.source))} replaces what is still to come by it"
 
 
 def is_new_name(definition: Definition, held: StoredTimelapse | None, history: Path) -> bool:

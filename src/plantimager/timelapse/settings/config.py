@@ -9,22 +9,20 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Struct
 
 from plantimager.timelapse.domain.durations import parse_duration
 from plantimager.timelapse.scan.configuration import read_scan_configuration
+from plantimager.timelapse.settings.deliver_config import DeliverTarget
 from plantimager.timelapse.settings.readers import absolute_path, positive_duration
+from plantimager.timelapse.settings.relay_config import RelaySettings, read_relay
 from plantimager.timelapse.settings.toml_file import load_toml
 from plantimager.timelapse.store.location import APPLICATION
 from plantimager.timelapse.support.errors import FaultsFound, FileUnusable
 from plantimager.timelapse.support.faults import Fault, Table, member_of, one_of, program, text
 from plantimager.timelapse.support.keys import Key, read_keys, read_table
-
-if TYPE_CHECKING:
-    from plantimager.timelapse.settings.deliver_config import DeliverTarget
-    from plantimager.timelapse.settings.relay_config import RelaySettings
 
 CONFIG_FILE_NAME: Final = "timelapsed.toml"
 SITE_DIRECTORY: Final = Path("/etc") / APPLICATION
@@ -91,20 +89,13 @@ class Config(Struct, frozen=True):
     """The scan configuration of a timelapse that has none of its own; empty leaves it to the driver."""
     log_level: str = Logging().level
     """One of `LOG_LEVELS`."""
-    relay_tables: Struct | None = None
-    """The tables of the relay, as `relay`; ``None`` where there are none, and no need of the module that reads them."""
+    relay: RelaySettings = RelaySettings()
+    """The tables of the relay."""
     source: Path | None = None
     """The file it was read from; ``None`` where there was none."""
 
     @property
-    def relay(self) -> "RelaySettings":
-        """The tables of the relay."""
-        from plantimager.timelapse.settings.relay_config import RelaySettings  # noqa: PLC0415 - see `relay_tables`
-
-        return self.relay_tables if isinstance(self.relay_tables, RelaySettings) else RelaySettings()
-
-    @property
-    def deliver(self) -> "Mapping[str, DeliverTarget]":
+    def deliver(self) -> Mapping[str, DeliverTarget]:
         """The targets of delivery by their names."""
         return self.relay.deliver
 
@@ -186,7 +177,7 @@ def _read(values: dict[str, Any], source: Path, faults: list[Fault]) -> Config:
         driver_options=_read_drivers(top, own["driver"]),
         scan=_read_scan(top.subtable("scan")),
         log_level=read_table(Logging, top.subtable("logging")).level,
-        relay_tables=_read_relay(top),
+        relay=read_relay(top.subtable("relay")),
         source=source,
     )
     top.finish()
@@ -207,15 +198,6 @@ def _read_drivers(top: Table, driver: str) -> Mapping[str, Any]:
         problem = f'missing beside [drivers.{first}]; write driver = "{first}", or "{driver}" to leave that unused'
         top.add_fault("driver", problem)
     return tables.get(driver, {})
-
-
-def _read_relay(top: Table) -> Struct | None:
-    relay = top.subtable("relay")
-    if not top.has("relay"):
-        return None
-    from plantimager.timelapse.settings.relay_config import read_relay  # noqa: PLC0415 - see `relay_tables`
-
-    return read_relay(relay)
 
 
 def _read_scan(table: Table) -> Mapping[str, Any]:

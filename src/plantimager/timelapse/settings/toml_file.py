@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any, Final
@@ -56,9 +57,7 @@ class TomlFile(Struct, frozen=True):
     @property
     def digest(self) -> str:
         """SHA-256 of the bytes, in hexadecimal digits."""
-        from hashlib import sha256  # noqa: PLC0415 - because it loads OpenSSL, which most starts don't need
-
-        return sha256(self.content).hexdigest()
+        return hashlib.sha256(self.content).hexdigest()
 
 
 def load_toml(path: Path) -> TomlFile:

@@ -6,6 +6,7 @@ file share, and reading goes on. `keys` declares the keys of a table in one plac
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 from datetime import date, datetime, time
@@ -157,8 +158,6 @@ class Table:
 def _closest_key(key: str, known: Sequence[str]) -> str | None:
     """Return the known key that a person may have meant: one spelled nearly the same, else one that contains it."""
     key = key.casefold()
-    import difflib  # noqa: PLC0415 - because few files have a misspelt key, and every start would pay for the import
-
     near = difflib.get_close_matches(key, known, n=1)
     if not near and len(key) >= MIN_PART_CHARS:
         near = [name for name in known if key in name]

@@ -52,7 +52,7 @@ def is_out_of_reach(problem: OSError) -> bool:
 
 def describe_disk_error(problem: OSError) -> str:
     """Return for a person what an error about a file means that was, or could be, there a moment ago."""
-    mount = _mount_of(Path(problem.filename)) if isinstance(problem.filename, str) else None
+    mount = mount_of(Path(problem.filename)) if isinstance(problem.filename, str) else None
     if mount is not None and mount.type == "autofs":
         return UNMOUNTED
     if problem.errno == errno.ENOENT:
@@ -166,11 +166,12 @@ def find_mount(path: Path, mounts: Sequence[Mount]) -> Mount | None:
 
 def awaits_disk(path: Path) -> bool:
     """Whether a path without links is on an automount point whose disk isn't mounted. It doesn't have it mounted."""
-    mount = _mount_of(path)
+    mount = mount_of(path)
     return mount is not None and mount.type == "autofs"
 
 
-def _mount_of(path: Path) -> Mount | None:
+def mount_of(path: Path) -> Mount | None:
+    """Return the mount that a path without links is on. It doesn't touch the disk, so it can't hang."""
     return find_mount(path, mounts_now())
 
 
@@ -180,7 +181,7 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
     May hang as a disk may, or raise `OSError`.
     """
     fsid = os.statvfs(existing(path)).f_fsid  # first, since it has an automount point mount its disk
-    mount = _mount_of(Path(os.path.realpath(existing(path))))
+    mount = mount_of(Path(os.path.realpath(existing(path))))
     if mount is None:
         return {}
     marks = {"uuid": _uuid_of(mount.device)}
@@ -193,7 +194,7 @@ def identify_file_system(path: Path) -> Mapping[str, str]:
 
 def is_on_same_device(one: Path, other: Path) -> bool:
     """Whether two paths are certainly on the same file system at present, also one without marks. May hang as above."""
-    mounts = [_mount_of(Path(os.path.realpath(existing(path)))) for path in (one, other)]
+    mounts = [mount_of(Path(os.path.realpath(existing(path)))) for path in (one, other)]
     first, second = (mount.device if mount is not None else None for mount in mounts)
     return first is not None and first == second
 
@@ -230,7 +231,7 @@ def memory_reason(path: Path) -> str | None:
 
 def lock_reason(path: Path) -> str | None:
     """Return why another machine doesn't see a lock under ``path``; ``None`` where it does, or can't get there."""
-    mount = _mount_of(path)
+    mount = mount_of(path)
     option = next((word for word in LOCAL_LOCKS if mount is not None and word in mount.options.split(",")), None)
     return None if mount is None or option is None else f"{mount.point} is mounted with {option}"
 

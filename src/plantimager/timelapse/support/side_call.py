@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class NoThreadLeft(OSError):
+    """The machine lets no other thread begin: nothing was called."""
+
+
 def call_on_thread(call: Callable[[], T], name: str = "side") -> Future[T]:
-    """Begin a call on a thread of its own, which can't be killed; return what will have its outcome."""
+    """Begin a call on a thread of its own, which can't be killed; return what will have its outcome.
+
+    That is a `NoThreadLeft` where no thread can begin.
+    """
     end: Future[T] = Future()
 
     def make() -> None:
@@ -22,7 +29,10 @@ def call_on_thread(call: Callable[[], T], name: str = "side") -> Future[T]:
         except BaseException as problem:  # noqa: BLE001 - a driver may raise anything; raised again with the outcome
             end.set_exception(problem)
 
-    threading.Thread(target=make, name=name, daemon=True).start()
+    try:
+        threading.Thread(target=make, name=name, daemon=True).start()
+    except RuntimeError as problem:
+        end.set_exception(NoThreadLeft(*problem.args))
     return end
 
 
