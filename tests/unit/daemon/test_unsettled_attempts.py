@@ -362,12 +362,20 @@ def test_slot_begins_when_the_stalled_disk_of_its_attempt_has_been_looked_at(sta
     assert world.scans() == [(0, 1), (0, 2)]
 
 
-def test_stalled_disk_of_the_next_datasets_is_looked_at_once_in_a_turn(stalled):
-    """However many directories of earlier attempts there are: systemd waits a minute for the loop."""
+def test_stalled_disks_are_looked_at_once_in_a_turn(stalled):
+    """That of the next datasets, too, however many there are of earlier attempts: systemd waits a minute for the loop.
+
+    No more than three looks at each hang in all, though the next datasets' are asked for again and again.
+    """
+    names = ["first", "last", "second", "third"]
     world = stalled("first", "second", "third")
+    world.stalled |= {world.directory / "last"}
     world.live((30 * MINUTE, Life.kill), off=5 * MINUTE)
-    looks = world.looks.names[:8]
-    assert [sorted(looks[:4]), sorted(looks[4:])] == [["first", "last", "second", "third"]] * 2
+    assert sorted(world.looks.names[:4]) == names
+    assert {name: world.looks.names.count(name) for name in names} == dict.fromkeys(names, MAX_HUNG)
+    life = world.lives[-1]
+    assert life.longest_turn <= PROBE_TIMEOUT
+    assert life.longest_start <= 2 * PROBE_TIMEOUT  # it looks for the place of the datasets first
 
 
 def test_no_number_of_stalled_disks_holds_the_loop_longer_than_one(stalled):
