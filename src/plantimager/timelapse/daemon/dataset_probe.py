@@ -26,7 +26,7 @@ from plantimager.timelapse.support.file_system import UNMOUNTED, awaits_disk, mo
 from plantimager.timelapse.support.side_call import NoThreadLeft, call_on_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
     from plantimager.timelapse.daemon.common import Common
@@ -53,8 +53,8 @@ class DatasetProbe:
         """Why datasets can't be written, as of the last look."""
         self._found: dict[Path, Found] = {}
         """What was found at each directory, as of the last look, too."""
-        self._hung: dict[Path, list[tuple[Mount | None, float, Future[Found]]]] = {}
-        """The looks at each directory that have not come back, and the last one, with its mount and its beginning."""
+        self._hung: dict[Path, list[_Look]] = {}
+        """The looks at each directory that have not come back, and the last one."""
         self._lost: str | None = None
         """The timelapse of which it isn't known in which directory its earlier datasets are."""
         self._lost_why = Found()
@@ -121,8 +121,9 @@ class DatasetProbe:
                 look = look_at_next if place == active else look_at_earlier
                 is_accepted = accept and place == active
                 call = partial(look, place, storage, self._known_disk(place), accept=is_accepted)
-                ends[place] = call_on_thread(call, "look")
-                self._hung.setdefault(place, []).append((mount_of(place), self._clock.monotonic(), ends[place]))
+                begun = _Look(place, call, self._clock.monotonic())
+                self._hung.setdefault(place, []).append(begun)
+                ends[place] = begun.end
             else:
                 found[place] = Found(STALLED, is_stalled=True)
         patience = self._patience
@@ -138,13 +139,13 @@ class DatasetProbe:
     def _may_look(self, place: Path, *, anew: bool) -> bool:
         """Whether a look at a directory may begin: the last one is back, or another is wanted and few hang there."""
         looks = self._hung.get(place, [])
-        if not looks or looks[-1][2].done():
-            self._hung[place] = [look for look in looks if not look[2].done()]
+        if not looks or looks[-1].end.done():
+            self._hung[place] = [look for look in looks if not look.end.done()]
             return True
-        if not anew or self._clock.monotonic() - looks[-1][1] < ANEW_AFTER:
+        if not anew or self._clock.monotonic() - looks[-1].began < ANEW_AFTER:
             return False
         mount = mount_of(place)
-        return sum(where == mount and not end.done() for where, _, end in looks) < MAX_HUNG
+        return sum(look.mount in (None, mount) and not look.end.done() for look in looks) < MAX_HUNG
 
     @property
     def _patience(self) -> timedelta:
@@ -259,3 +260,17 @@ class DatasetProbe:
         taken = [records[event.record.slot] for event in transition.events if isinstance(event, SlotTaken)]
         if self._active.datasets in {place_of(record, self.unrecorded_place) for record in taken}:
             self.trouble = None
+
+
+class _Look:
+    """A look at a directory, on a thread of its own, which may never come back."""
+
+    def __init__(self, place: Path, call: Callable[[], Found], began: float) -> None:
+        self.began, self.end = began, call_on_thread(partial(self._look, place, call), "look")
+
+    mount: Mount | None = None
+    """What the directory is on, once the look has begun."""
+
+    def _look(self, place: Path, call: Callable[[], Found]) -> Found:
+        self.mount = mount_of(place)
+        return call()
