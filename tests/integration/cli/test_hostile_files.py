@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,9 +211,12 @@ def never_ending(client: socket.socket) -> None:
 
 
 def dripping(client: socket.socket) -> None:
+    gone = select.poll()
+    gone.register(client, 0)
     for _ in range(1000):
+        if gone.poll(50):
+            return
         client.sendall(b" ")
-        time.sleep(0.05)
 
 
 def deep(client: socket.socket) -> None:

@@ -472,7 +472,7 @@ def failing_disk(monkeypatch, call, number, name):
     real = getattr(os, call)
 
     def refuse(target, *more, **named):
-        path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else os.fspath(target)  # noqa: PTH115
+        path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else os.fspath(target)  # noqa: PTH115 - os.fspath is used beside it
         if path.endswith(name):
             raise OSError(number, os.strerror(number), path)
         return real(target, *more, **named)
